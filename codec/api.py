@@ -2,13 +2,12 @@
 
 import io
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -16,35 +15,22 @@ from nncodec import weights as shipped
 from nncodec.formats import alpha, bits
 from nncodec.formats.bits import Entropy
 from nncodec.formats.cae import Header, PadMode, Reader, Tile, Writer
-from nncodec.formats.errors import Damaged, DamagedChunk, ModelMismatch, NncodecError
+from nncodec.formats.errors import CaeError, Damaged, DamagedChunk, ModelMismatch
 from nncodec.formats.images import MAX_PIXELS, Metadata, Picture, from_array, from_pil, read_image
 from nncodec.formats.images import to_pil as picture_to_pil
 
 from .checkpoint import StrPath, load_model
 from .models.cae import PATCH
-from .patches import cut, even_pad, fill_border, put, stitch, take
+from .patches import cut, even_pad, put, split, stitch
 from .seams import DEFAULT_METHOD, DEFAULT_WINDOW, Method, borders, smooth_strips
+from .transform import Progress, Transform, pick_device
 
 ImageSource = Image.Image | StrPath | BinaryIO | bytes | NDArray[np.uint8]
-Progress = Callable[[int], None]  # called with the number of patches just done
+Seams = Literal["joint", "alone"]  # patches decoded with the bits around them, or without
 
 SEGMENT = 8  # patches along a side of a segment: what is coded, lost or found together
 METADATA = ("exif", "icc", "xmp")
 GREY = 128  # of what a damaged file has lost
-
-
-def pick_device(name: str) -> torch.device:
-    """The device called ``name``; "auto" is the first GPU, or the CPU where there is none."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise NncodecError(f"no device {name!r} here; use --device auto or cpu") from None
-    return device
 
 
 class Codec:
@@ -52,8 +38,8 @@ class Codec:
 
     ``model`` is the id of a shipped model (None: the default) or of the network that the
     safetensors file ``weights`` is for; ``device`` is "auto", "cpu", "cuda[:n]" or "mps";
-    ``batch_size`` patches go through the network at once. Raises NncodecError for a model, file or device
-    that is not there.
+    ``batch_size`` patches at most go through the network at once (None: as many as take some 500 MB
+    of memory). Raises NncodecError for a model, file or device that is not there.
     """
 
     def __init__(
@@ -62,12 +48,11 @@ class Codec:
         device: str = "auto",
         *,
         weights: StrPath | None = None,
-        batch_size: int = 16,
+        batch_size: int | None = None,
     ) -> None:
-        self.device = pick_device(device)
+        where = pick_device(device)
         self.model, network, self.fingerprint = load_model(model, weights)
-        self.network = network.place(self.device)
-        self.batch_size = batch_size
+        self.transform = Transform(network, where, batch_size)
 
     def compress(
         self,
@@ -106,10 +91,9 @@ class Codec:
                 writer.alpha(coding, payload)
         for index in range(header.n_segments):
             tile = header.segment_patches(index)
-            patches = cut(take(picture.pixels, header, tile), PATCH)
-            writer.segment(*bits.encode(bits.pack(self.encode(patches)), entropy))
-            if progress:
-                progress(len(patches))
+            latent = self.transform.analyse(picture.pixels, header, tile, progress)
+            packed = bits.pack(cut(latent, header.side))
+            writer.segment(*bits.encode(packed, entropy))
         writer.close()
 
     def decompress(
@@ -134,41 +118,38 @@ class Codec:
         *,
         smooth: int | None = None,
         method: Method = DEFAULT_METHOD,
+        seams: Seams = "joint",
         progress: Progress | None = None,
     ) -> Picture:
         """Decompress what ``reader`` reads.
 
-        If the reader is ``partial``, what is lost becomes grey (alpha: opaque) and its ``errors``
-        tell what that is.
+        With ``seams`` "joint" every patch is decoded with the bits around it, and there are none;
+        "alone" decodes each for itself, as these networks were published. Across the
+        borders a window of ``smooth`` pixels is smoothed (None: the default, which is 0 for
+        "joint"). If the reader is ``partial``, what is lost becomes grey (alpha: opaque) and its
+        ``errors`` tell what that is.
         """
         header = reader.header
         self.check(header)
         errors = reader.errors if reader.partial else None
         opacity = alpha.decode(reader.alpha, header, errors) if header.colour.has_alpha else None
+        latent, lost = read_latent(reader, errors)
         pixels = np.zeros((header.height, header.width, 3), np.uint8)
-        found = np.zeros(header.n_segments, bool)
-        for segment in reader.segments():
-            tile = header.segment_patches(segment.index)
-            try:
-                content = self.decode(bits.unpack_segment(segment, header))
-            except DamagedChunk as error:
-                if errors is None:
-                    raise
-                errors.append(error)
-                continue
-            put(pixels, header, tile, stitch(content, tile.rows, tile.columns))
-            found[segment.index] = True
+        transform = self.transform
+        synthesise = transform.synthesise if seams == "joint" else transform.synthesise_alone
+        for tile in split(Tile(0, 0, *header.grid), transform.tile_side):
+            put(pixels, header, tile, synthesise(latent, header, tile))
             if progress:
                 progress(tile.rows * tile.columns)
-        for index in np.flatnonzero(~found):
-            tile = header.segment_patches(int(index))
+        for tile in lost:
             put(pixels, header, tile, blank(tile))
-        smooth_seams(pixels, header, DEFAULT_WINDOW if smooth is None else smooth, method)
+        window = DEFAULT_WINDOW[seams] if smooth is None else smooth
+        smooth_seams(pixels, header, window, method)
         return Picture(pixels, header.colour, opacity, header.depth, Metadata(**reader.metadata))
 
     def header(self, picture: Picture) -> Header:
         """The header of the file that ``picture`` will become."""
-        spec = self.network.spec
+        spec = self.transform.spec
         return Header(
             width=picture.width,
             height=picture.height,
@@ -196,43 +177,39 @@ class Codec:
                 f"made with other weights of {self.model} ({made}, not {here}); "
                 "name their file with --weights"
             )
-        spec = self.network.spec
+        spec = self.transform.spec
         if (header.patch, header.channels, header.side) != (PATCH, spec.channels, spec.side):
             raise Damaged(f"the header's patches are not those of {self.model}")
         if header.planes != 1 or header.params:
             raise Damaged(f"the header has parameters that {self.model} does not know")
 
-    def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.int8]:
-        """Patches uint8 (n, 3, 128, 128) to bits ±1 (n, C, H, W)."""
 
-        def batch(some: torch.Tensor) -> torch.Tensor:
-            return self.network.encode(some.float() / 255).to(torch.int8)
+def read_latent(
+    reader: Reader, errors: list[CaeError] | None
+) -> tuple[NDArray[np.uint8], list[Tile]]:
+    """The latent of the whole picture, eight channels in a byte, (h, w, C / 8).
 
-        return self._run(batch, patches)
-
-    def decode(self, values: NDArray[np.int8]) -> NDArray[np.uint8]:
-        """Bits ±1 (n, C, H, W) to patches uint8 (n, 3, 128, 128)."""
-
-        def batch(some: torch.Tensor) -> torch.Tensor:
-            return (self.network.decode(some.float()) * 255).round().to(torch.uint8)
-
-        patches = self._run(batch, values)
-        fill_border(patches, self.network.spec.blind_border)
-        return patches
-
-    @torch.inference_mode()
-    def _run(
-        self, network: Callable[[torch.Tensor], torch.Tensor], values: NDArray[Any]
-    ) -> NDArray[Any]:
-        """Send ``values`` through ``network`` in batches, in plain float32."""
-        done = []
-        with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
-            for batch in torch.split(
-                torch.from_numpy(np.ascontiguousarray(values)), self.batch_size
-            ):
-                batch = batch.to(self.device).contiguous(memory_format=torch.channels_last)
-                done.append(network(batch).cpu().contiguous())
-        return torch.cat(done).numpy()
+    With a list of ``errors``, what is damaged is noted there; the tiles without bits come second.
+    """
+    header = reader.header
+    rows, columns = header.grid
+    side = header.side
+    latent = np.zeros((rows * side, columns * side, -(-header.channels // 8)), np.uint8)
+    lost = {index: header.segment_patches(index) for index in range(header.n_segments)}
+    for segment in reader.segments():
+        tile = header.segment_patches(segment.index)
+        try:
+            found = bits.unpack_segment(segment, header)
+        except DamagedChunk as error:
+            if errors is None:
+                raise
+            errors.append(error)
+            continue
+        packed = np.packbits(stitch(found, tile.rows, tile.columns) > 0, axis=2)
+        y, x = tile.row * side, tile.column * side
+        latent[y : y + packed.shape[0], x : x + packed.shape[1]] = packed
+        del lost[segment.index]
+    return latent, list(lost.values())
 
 
 def blank(tile: Tile) -> NDArray[np.uint8]:

@@ -38,11 +38,12 @@ METHODS: tuple[Method, ...] = get_args(Method)
 # argument are the places along the borders where other borders cross them.
 Mend = Callable[[Samples, NDArray[np.intp]], Samples]
 
-DEFAULT_WINDOW = 8
+# Pixels; for patches that were decoded jointly and thus have hardly a seam, and for the others.
+DEFAULT_WINDOW = {"joint": 0, "alone": 8}
 DEFAULT_METHOD: Method = "step"
 
 BLUR = 1  # half-width, in pixels along the border, of the two boxes that average the step
-LIMIT = 24.0  # largest step that is taken for a seam, in 8-bit levels
+LIMIT = 60.0  # largest step that is taken for a seam, in 8-bit levels
 
 
 def borders(length: int, before: int = 0, patch: int = 128) -> NDArray[np.intp]:
@@ -58,7 +59,7 @@ def smooth(
     pixels: Pixels,
     rows: Borders,
     columns: Borders,
-    window: int = DEFAULT_WINDOW,
+    window: int,
     method: Method = DEFAULT_METHOD,
 ) -> Pixels:
     """Return the picture (H, W, 3) with the seams at the given borders smoothed.
@@ -73,7 +74,7 @@ def smooth(
 def smooth_strips(
     strips: Iterable[Pixels],
     columns: Borders,
-    window: int = DEFAULT_WINDOW,
+    window: int,
     method: Method = DEFAULT_METHOD,
 ) -> Iterator[Pixels]:
     """Yield the picture that consists of ``strips``, smoothed, in pieces from top to bottom.

@@ -38,11 +38,29 @@ class CaeSpec:
         return self.bits_per_patch / PATCH**2
 
     @property
+    def stride(self) -> int:
+        """Pixels along a side of the block that a latent position stands for."""
+        return PATCH // self.side
+
+    @property
+    def encoder_reach(self) -> int:
+        """Pixels around a latent position's block that its bits depend on, at most.
+
+        The kernels' reach, each times the pixels between its taps, rounded up to whole blocks.
+        """
+        return 80 if self.side == 8 else 48
+
+    @property
+    def decoder_reach(self) -> int:
+        """Latent positions around a block that its pixels depend on, at most."""
+        return 4 if self.side == 8 else 5
+
+    @property
     def blind_border(self) -> int:
         """Pixels along a patch's border that are constant, whatever the bits.
 
         The last layer doubles the resolution of a map whose border is padding: with zeros, what
-        comes out there is the bias alone. Smoothing the seams replaces these pixels.
+        comes out there is the bias alone. A patch that is decoded alone lacks these pixels.
         """
         return 2 if self.pad == "zeros" and self.side < 32 else 0
 

@@ -9,7 +9,6 @@ from PIL import Image
 from torch import Tensor
 
 from nncodec.formats.errors import ImageError
-from nncodec.models.cae import PATCH
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".ppm", ".bmp"}
 
@@ -72,15 +71,14 @@ class Crops:
         return crops.permute(0, 3, 1, 2).float() / 255
 
 
-def validation_patches(folder: Path, per_image: int) -> Tensor:
-    """Evenly spread patches of each image, uint8 (images, per_image, 3, 128, 128)."""
+def validation_crops(folder: Path, size: int, per_image: int) -> Tensor:
+    """Evenly spread crops of each image, uint8 (images, per_image, 3, size, size)."""
     picked = []
     for path in list_images(folder):
         image = load_rgb(path)
-        rows, columns = image.shape[1] // PATCH, image.shape[2] // PATCH
-        grid = image[:, : rows * PATCH, : columns * PATCH]
-        grid = grid.reshape(3, rows, PATCH, columns, PATCH)
-        patches = grid.permute(1, 3, 0, 2, 4).flatten(0, 1)
-        places = torch.linspace(0, len(patches) - 1, per_image).round().long()
-        picked.append(patches[places])
+        rows, columns = image.shape[1] // size, image.shape[2] // size
+        grid = image[:, : rows * size, : columns * size]
+        grid = grid.reshape(3, rows, size, columns, size)
+        crops = grid.permute(1, 3, 0, 2, 4).flatten(0, 1)
+        picked.append(crops[torch.linspace(0, len(crops) - 1, per_image).round().long()])
     return torch.stack(picked)

@@ -4,12 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nncodec.models.cae import PATCH
-
 
 def blocks(patches: Tensor, side: int) -> Tensor:
-    """Cut (n, 3, 128, 128) into blocks: (n, 128/side, 128/side, 3*side*side)."""
-    n, g = len(patches), PATCH // side
+    """Cut (n, 3, size, size) into blocks: (n, size/side, size/side, 3*side*side)."""
+    n, g = len(patches), patches.shape[-1] // side
     x = patches.reshape(n, 3, g, side, g, side).permute(0, 2, 4, 1, 3, 5)
     return x.reshape(n, g, g, 3 * side * side)
 
@@ -52,11 +50,19 @@ def sample(*tensors: Tensor, count: int = 40_000) -> list[Tensor]:
     return [t[pick] for t in flat]
 
 
-def sample_windows(x: Tensor, target: Tensor, padding: int = 1) -> list[Tensor]:
-    """Random 3x3 neighbourhoods of ``x`` with their targets, from a few patches at a time."""
+def sample_windows(x: Tensor, target: Tensor, rim: int) -> list[Tensor]:
+    """Random 3x3 neighbourhoods of ``x`` (n, c, h, w) with their targets (n, h, w, k).
+
+    None are taken from the ``rim`` positions along the border, which the padding spoils.
+    """
+    inner, wider = slice(rim, -rim), slice(rim - 1, 1 - rim)
     parts = [
-        sample(windows(x[i : i + 32], 3, 1, padding), target[i : i + 32], count=3000)
-        for i in range(0, len(x), 32)
+        sample(
+            windows(x[i : i + 16, :, wider, wider], 3, 1, 0),
+            target[i : i + 16, inner, inner],
+            count=4000,
+        )
+        for i in range(0, len(x), 16)
     ]
     return [torch.cat(column) for column in zip(*parts, strict=True)]
 

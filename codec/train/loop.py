@@ -14,11 +14,14 @@ import torch
 from torch import Tensor, distributed, nn
 
 from nncodec.checkpoint import load_model, save_weights
-from nncodec.models.cae import PATCH, SPECS, Cae
+from nncodec.models.cae import SPECS, Cae
 
-from .data import Crops, validation_patches
+from .data import Crops, validation_crops
 from .muon import Muon
 from .start import closed_form_start
+
+MARGIN = 16  # pixels along the border of a crop that its padding spoils
+START_CROPS = 150  # that the closed-form start is fitted on
 
 
 @dataclass
@@ -30,7 +33,8 @@ class Config:
     val: str  # folder of images for choosing
     start: str = "closed-form"  # or "random", or a safetensors file with weights to go on from
     steps: int = 20_000  # the learning rate's cosine ends here
-    batch: int = 8  # patches a step, on each process
+    crop: int = 192  # pixels along a side of a training crop
+    batch: int = 4  # crops a step, on each process
     lr: float = 3e-3  # peak learning rate of the filters (Muon)
     lr_bias: float = 2e-4  # peak learning rate of the biases (Adam)
     lr_encoder: float = 0.3  # the encoder's rates, relative to the decoder's
@@ -38,28 +42,31 @@ class Config:
     warmup: int = 50  # steps of linear warm-up
     noise: float = 0.3  # width of the binarization noise at the start ...
     noise_end: float = 0.5  # ... from this fraction of the steps on there is none
-    floor: float = 1e-3  # squared error below which a patch no longer weighs more
+    floor: float = 1e-3  # squared error below which a crop no longer weighs more
     ema: float = 0.998  # decay of the averaged weights, which are what is kept
     clip: float = 1.0  # largest norm of the gradient
     val_every: int = 500
-    val_patches: int = 6  # patches of each validation image
+    val_crops: int = 3  # crops of each validation image
     seed: int = 0
     bf16: bool = True  # matrix arithmetic in bfloat16
 
 
-def squared_error(output: Tensor, patches: Tensor, border: int) -> Tensor:
-    """Mean squared error of each patch, (n,), less the border that the network cannot render."""
-    inner = slice(border, PATCH - border)
-    return (output - patches)[..., inner, inner].square().mean((1, 2, 3))
+def squared_error(output: Tensor, crops: Tensor) -> Tensor:
+    """Mean squared error of each crop, (n,), less what its padding spoils.
+
+    A decoder that sees the bits around a patch has that padding at the edges of the picture only.
+    """
+    inner = slice(MARGIN, -MARGIN)
+    return (output - crops)[..., inner, inner].square().mean((1, 2, 3))
 
 
-def psnr_loss(output: Tensor, patches: Tensor, floor: float, border: int) -> Tensor:
-    """Mean over patches of log(mse + floor).
+def psnr_loss(output: Tensor, crops: Tensor, floor: float) -> Tensor:
+    """Mean over crops of log(mse + floor).
 
     Quality is reported as mean PSNR, a logarithm; a plain mean of squared errors would
-    spend the network on the few patches that no code of this rate can render.
+    spend the network on the few that no code of this rate can render.
     """
-    mse = squared_error(output, patches, border)
+    mse = squared_error(output, crops)
     return torch.log(mse + floor).mean()
 
 
@@ -120,7 +127,7 @@ class Trainer:
     def begin(self, crops: Crops) -> None:
         """Give the model its first weights."""
         if self.config.start == "closed-form":
-            closed_form_start(self.model, crops.draw(400, self.generator).cpu())
+            closed_form_start(self.model, crops.draw(START_CROPS, self.generator).cpu())
         elif self.config.start != "random":
             _, network, _ = load_model(self.config.model, self.config.start)
             self.model.load_state_dict(network.state_dict())
@@ -158,15 +165,15 @@ class Trainer:
         self.model.place(self.device)
         self.ema = {k: v.to(self.device) for k, v in self.ema.items()}
 
-    def update(self, patches: Tensor) -> float:
+    def update(self, crops: Tensor) -> float:
         """One step of the optimizers; returns the loss."""
         config = self.config
         frozen = self.step < config.frozen * config.steps
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(not (frozen and name.startswith("e_")))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
-            output = self.model(patches, noise_width(config, self.step))
-        loss = psnr_loss(output.float(), patches, config.floor, self.model.spec.blind_border)
+            output = self.model(crops, noise_width(config, self.step))
+        loss = psnr_loss(output.float(), crops, config.floor)
         self.model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         average_gradients(self.model)
@@ -183,19 +190,19 @@ class Trainer:
         return float(loss.detach())
 
     @torch.inference_mode()
-    def validate(self, patches: Tensor) -> float:
+    def validate(self, crops: Tensor) -> float:
         """Mean over images of the PSNR (dB) of the averaged weights, in float32.
 
-        ``patches`` is uint8 (images, per image, 3, 128, 128).
+        ``crops`` is uint8 (images, per image, 3, size, size).
         """
         average = Cae(self.model.spec)
         average.load_state_dict(self.ema)
         average.place(self.device).eval()
         quality = []
-        for image in patches:
+        for image in crops:
             x = image.to(self.device).float() / 255
             output = average.decode(average.encode(x))
-            error = squared_error(output, x, average.spec.blind_border).mean()
+            error = squared_error(output, x).mean()
             quality.append(-10 * math.log10(float(error)))
         return sum(quality) / len(quality)
 
@@ -214,8 +221,8 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, device)
-    crops = Crops.from_folder(Path(config.data), PATCH, device)
-    val = validation_patches(Path(config.val), config.val_patches)
+    crops = Crops.from_folder(Path(config.data), config.crop, device)
+    val = validation_crops(Path(config.val), config.crop, config.val_crops)
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
         trainer.load(checkpoint)
@@ -225,8 +232,8 @@ def train(
 
     began, seen, total = time.monotonic(), 0, 0.0
     while trainer.step < config.steps and not stop():
-        patches = crops.draw(config.batch, trainer.generator)
-        loss = trainer.update(patches.contiguous(memory_format=torch.channels_last))
+        drawn = crops.draw(config.batch, trainer.generator)
+        loss = trainer.update(drawn.contiguous(memory_format=torch.channels_last))
         seen, total = seen + 1, total + loss
         row = {"loss": loss}
         if trainer.rank == 0 and trainer.step % config.val_every == 0:

@@ -2,8 +2,8 @@
 
 From random weights these networks need many hours to leave the noise. They need not start there: a
 LeakyReLU lets a linear map through as a pair of opposite signs, v = (leaky(v) - leaky(-v)) / 1.01,
-so the strided layers can carry principal components; a residual block can fold a component into
-its Gray code, because one hidden layer writes any piecewise-linear function of it; and the decoder is a
+so the strided layers can carry principal components; two residual blocks can write a component's
+sign and magnitude in binary, because a hidden layer gives any piecewise-linear function; and the decoder is a
 chain of least-squares fits, each from the activations that the network really has to the pixels
 at the next resolution. What is left over keeps its random weights for training to use.
 """
@@ -15,7 +15,7 @@ from nncodec.models.cae import Cae
 
 from .fitting import weights_of
 from .start_decoder import fit_decoder
-from .start_encoder import carry_components, fold_into_bits
+from .start_encoder import carry_components, write_bits
 
 
 @torch.no_grad()
@@ -29,6 +29,6 @@ def closed_form_start(model: Cae, patches: Tensor) -> list[int]:
     for block in (model.d_block_1, model.d_block_2, model.d_block_3):
         weights_of(block, "4")[0].mul_(0.1)
     carry_components(model, patches)
-    quantizers = fold_into_bits(model, patches)
+    quantizers = write_bits(model, patches)
     fit_decoder(model, patches, quantizers)
     return [q.bits for q in quantizers]

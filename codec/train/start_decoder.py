@@ -2,7 +2,9 @@
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,14 +13,16 @@ from nncodec.models.cae import PATCH, Cae
 from .fitting import blocks, least_squares, principal_components, sample, sample_windows, weights_of
 from .quantizer import Quantizer
 
-CONSTANT = 63  # a channel of d_up_conv_1 that is 1 inside the padding and 0 in it, ...
-FLAG = 31  # ... and the one that carries it on
-COMPONENTS = 24  # of a block of pixels that are passed on, at most
-HINGES = 5  # channels of d_up_conv_2 that bend the brightness for the last tanh
+CONSTANT = 63  # a channel of d_up_conv_1 that is 1 inside the padding
+COMPONENTS = 24  # of a block of pixels that are passed on, at most ...
+LEADING = 14  # ... and through d_up_conv_2
 STEADY = 31  # a channel of d_up_conv_2 that is 1 inside the padding
-LIFT = 3.0  # standard deviations that keep a value on the straight side of the leaky ReLU
 DULL = 15  # a channel of d_up_conv_3 that is 1 inside the padding
+LIFT = 6.0  # standard deviations that keep a value on the straight side of the leaky ReLU
+LIFT_VALUE = 0.3  # what keeps a pixel there
+KNOTS = (0.4, 0.6, 0.75, 0.86, 0.92)  # where a polygon for the inverse of the tanh has corners
 BRIGHTEST = 0.96  # no tanh reaches 1
+RIM = 4  # positions along the border that the padding spoils
 
 
 def fit_decoder(model: Cae, patches: Tensor, quantizers: list[Quantizer]) -> None:
@@ -30,18 +34,27 @@ def fit_decoder(model: Cae, patches: Tensor, quantizers: list[Quantizer]) -> Non
     target, _ = components(patches, fine)
     x = spread(model, bits, target)
 
-    # What the padding took away at the border, and what the neighbours know, the blocks add.
+    # What the neighbours know, the blocks add.
     x = fit_block(model.d_block_1, x, target, 0)
     coarse = 2 if spec.side == 32 else 4
     target, std = components(patches, coarse)
     first = 0
     if spec.side == 8:
         x = F.interpolate(x, scale_factor=2)
-        first = FLAG + 1
+        first = 32
     x = fit_block(model.d_block_2, x, target, first)
     x = fit_block(model.d_block_3, x, target, first)
-    narrow(model, x, target / std)
-    to_pixels(model, x, patches, coarse)
+    if spec.side == 32:
+        narrow(model, x, target / std, None)
+        to_parts(model, x, patches, coarse)
+        bend_pixels(model)
+    else:
+        n, h, w = target.shape[:3]
+        quarters = blocks(patches, coarse).reshape(n, h, w, 3, 2, 2, 2, 2).mean((3, 5, 7))
+        narrow(model, x, (target / std)[..., :LEADING], quarters.flatten(3))
+        value = torch.atanh(patches.clamp(max=BRIGHTEST))
+        to_parts(model, x, value, coarse)
+        to_pixels(model, value)
 
 
 def components(patches: Tensor, side: int) -> tuple[Tensor, Tensor]:
@@ -59,9 +72,10 @@ def components(patches: Tensor, side: int) -> tuple[Tensor, Tensor]:
 
 
 def read_bits(model: Cae, quantizers: list[Quantizer]) -> None:
-    """Let d_up_conv_1 pass the bits, and find the cells of each Gray code.
+    """Let d_up_conv_1 pass the bits, and multiply the magnitude of each component by its sign.
 
-    A channel that adds b bits with the signs of a cell, less b - 1, is positive for that cell alone.
+    For s = 1 or -1 and a magnitude 0 <= m <= 2 M,
+    s m = relu(m + M s - M) - relu(m - M s - M).
     """
     weight, bias = weights_of(model.d_up_conv_1, "0")
     unit = model.spec.channels
@@ -72,17 +86,26 @@ def read_bits(model: Cae, quantizers: list[Quantizer]) -> None:
     bias[CONSTANT] = 1
     first = 0
     for quantizer in quantizers:
-        places = range(first, first + quantizer.bits)
+        if quantizer.bits > 1:
+            share, offset = binary_weights(quantizer.levels)
+            half = float(quantizer.levels[-1]) / 2
+            for sign in (1.0, -1.0):
+                weight[unit] = 0
+                weight[unit, first, 1, 1] = sign * half
+                weight[unit, first + 1 : first + quantizer.bits, 1, 1] = share
+                bias[unit] = offset - half
+                unit += 1
         first += quantizer.bits
-        for cell in range(2**quantizer.bits) if quantizer.bits > 1 else ():
-            if unit == CONSTANT:
-                return
-            code = cell ^ (cell >> 1)
-            signs = [1.0 if code >> p & 1 else -1.0 for p in reversed(range(quantizer.bits))]
-            weight[unit] *= 0.1
-            weight[unit, places, 1, 1] = torch.tensor(signs)
-            bias[unit] = 1.0 - quantizer.bits
-            unit += 1
+
+
+def binary_weights(levels: NDArray[np.float64]) -> tuple[Tensor, float]:
+    """The line through ``levels`` as a sum over the bits ±1 of their number, and its offset."""
+    bits = int(math.log2(len(levels)))
+    numbers = np.arange(len(levels))
+    digits = [np.where(numbers >> p & 1, 1.0, -1.0) for p in reversed(range(bits))]
+    design = np.stack([*digits, np.ones(len(levels))], 1)
+    solution = np.linalg.lstsq(design, levels, rcond=None)[0]
+    return torch.from_numpy(solution[:-1]).float(), float(solution[-1])
 
 
 def spread(model: Cae, bits: Tensor, target: Tensor) -> Tensor:
@@ -91,7 +114,7 @@ def spread(model: Cae, bits: Tensor, target: Tensor) -> Tensor:
     Each of its four positions is a fit of its own. What their offsets differ by goes through the
     channel that is constant.
     """
-    n, count, inner = len(bits), target.shape[-1], model.spec.side - 2
+    n, count, inner = len(bits), target.shape[-1], bits.shape[-1] - 2
     x = model.d_up_conv_1[0:2](bits).permute(0, 2, 3, 1)  # (n, inner, inner, 64)
     place = target[:, 2:-2, 2:-2].reshape(n, inner, 2, inner, 2, count)
     weight, bias = weights_of(model.d_up_conv_1, "3")
@@ -100,9 +123,7 @@ def spread(model: Cae, bits: Tensor, target: Tensor) -> Tensor:
             w, offset = least_squares(*sample(x, place[:, :, i, :, j]))
             weight[:, :count, i, j] = w.T
             weight[CONSTANT, :count, i, j] += offset
-    weight[:, FLAG] = 0
-    weight[CONSTANT, FLAG] = 1
-    bias[: FLAG + 1] = 0
+    bias[:count] = 0
     return torch.as_tensor(model.d_up_conv_1(bits))
 
 
@@ -121,42 +142,47 @@ def fit_block(block: nn.Sequential, x: Tensor, target: Tensor, first: int) -> Te
     bias -= weight.sum((2, 3)) @ x.mean((0, 2, 3))
     hidden = block[0:2](x)
     missing = target - x[:, first : first + count].permute(0, 2, 3, 1)
-    w, offset = least_squares(*sample_windows(hidden, missing))
+    w, offset = least_squares(*sample_windows(hidden, missing, RIM))
     weight, bias = weights_of(block, "4")
     weight[first : first + count] = w.reshape(count, 128, 3, 3)
     bias[first : first + count] = offset
     return torch.as_tensor(block(x) + x)
 
 
-def narrow(model: Cae, x: Tensor, target: Tensor) -> None:
-    """Fit the convolution of d_up_conv_2: 128 channels to components of unit variance, lifted."""
-    count = target.shape[-1]
-    w, offset = least_squares(*sample_windows(x, target[:, 1:-1, 1:-1], padding=0))
+def narrow(model: Cae, x: Tensor, target: Tensor, brightness: Tensor | None) -> None:
+    """Fit the convolution of d_up_conv_2: 128 channels to components of unit variance, lifted.
+
+    The last layer is a tanh, and pixels reach up to 1: with ``brightness`` (n, h, w, 4), that of
+    the quarters of a block, hinges on it bend the values for that.
+    """
     weight, bias = weights_of(model.d_up_conv_2, "0")
+    count = target.shape[-1]
+    w, offset = least_squares(*sample_windows(x, target, RIM))
     weight[:count] = w.reshape(count, 128, 3, 3)
     bias[:count] = offset + LIFT
-    # The last layer is a tanh, and pixels reach up to 1: hinges on the brightness bend for it.
-    brightness = target[..., 0].flatten()[:100_000]
-    hinges = range(STEADY - HINGES, STEADY)
-    knots = torch.quantile(brightness, torch.linspace(0.5, 0.97, HINGES))
-    weight[hinges] = weight[0]
-    bias[hinges] = offset[0] - knots
+    bias[0] = offset[0] + LIFT / 2  # the brightness has no long tails
+    if brightness is not None:
+        w, offset = least_squares(*sample_windows(x, brightness, RIM))
+        for hinge, knot in enumerate(KNOTS[:-1]):
+            units = slice(count + 4 * hinge, count + 4 * hinge + 4)
+            weight[units] = w.reshape(4, 128, 3, 3)
+            bias[units] = offset - knot
     weight[STEADY] = 0
     bias[STEADY] = 1
 
 
-def to_pixels(model: Cae, x: Tensor, patches: Tensor, side: int) -> None:
-    """Fit the rest: components of blocks of ``side`` pixels to the pixels, before the tanh."""
-    value = torch.atanh(patches.clamp(max=BRIGHTEST))
-    mean = value.mean()
-    x = model.d_up_conv_2[0:2](x).permute(0, 2, 3, 1)
-    target = blocks(value, side)[:, 1:-1, 1:-1]
+def to_parts(model: Cae, x: Tensor, value: Tensor, side: int) -> None:
+    """Fit the transposed convolution of d_up_conv_2 to ``value`` (n, 3, h, w) of the pixels.
+
+    Behind it a position holds ``side`` / 2 squared pixels, as channels.
+    """
+    mean, part = value.mean(), side // 2
+    count = 3 * part * part
+    inner, wider = slice(RIM, -RIM), slice(RIM - 1, 1 - RIM)
+    x = model.d_up_conv_2[0:2](x[:, :, wider, wider]).permute(0, 2, 3, 1)
+    target = blocks(value, side)[:, inner, inner]
     slope = 1 - target.tanh().square().mean(-1, keepdim=True)  # of the tanh, at this brightness
     w, offset = least_squares(*sample(x, target, slope.square()))
-
-    # Behind the transposed convolution a position holds ``part`` x ``part`` pixels, as channels.
-    part = side // 2
-    count = 3 * part * part
     weight, bias = weights_of(model.d_up_conv_2, "3")
     order = (0, 2, 4, 1, 3)
     w = w.T.reshape(32, 3, 2, part, 2, part).permute(0, *(1 + i for i in order))
@@ -165,25 +191,38 @@ def to_pixels(model: Cae, x: Tensor, patches: Tensor, side: int) -> None:
     weight[STEADY, :count] += offset - mean
     bias[:count] = mean
 
-    # They pass the last leaky ReLU lifted, and reach their places.
-    lift = 0.3
+
+def to_pixels(model: Cae, value: Tensor) -> None:
+    """Let d_up_conv_3 put the parts' twelve values in their places."""
     weight, bias = weights_of(model.d_up_conv_3, "0")
     weight *= 0.1
-    weight[:count] = 0
-    weight[range(count), range(count), 1, 1] = 1
-    bias[:count] = lift
+    weight[:12] = 0
+    weight[range(12), range(12), 1, 1] = 1
+    bias[:12] = LIFT_VALUE
     weight[DULL] = 0
     bias[DULL] = 1
     weight, bias = weights_of(model.d_up_conv_3, "3")
     weight *= 0.1
-    bias[:] = mean
-    if part == 1:
-        weight[:, :count] = torch.zeros(3, count, 3, 3)
-        weight[range(3), range(3), 1, 1] = 1
-        weight[:, DULL] = 0
-        weight[:, DULL, 1, 1] = -lift - mean
-    else:
-        # channel (c, i, j) of the twelve is colour c at place (i, j)
-        places = torch.eye(12).reshape(12, 3, 2, 2)
-        weight[:count] = places
-        weight[DULL] = -lift - mean
+    # channel (c, i, j) of the twelve is colour c at place (i, j)
+    weight[:12] = torch.eye(12).reshape(12, 3, 2, 2)
+    weight[DULL] = -LIFT_VALUE - value.mean()
+    bias[:] = value.mean()
+
+
+def bend_pixels(model: Cae) -> None:
+    """Let d_up_conv_3 take a pixel's colours to what the tanh takes back: straight pieces."""
+    weight, bias = weights_of(model.d_up_conv_3, "0")
+    weight[:] = 0
+    knots = torch.tensor([-LIFT_VALUE, *KNOTS[:-1]])
+    ends = torch.tensor([*KNOTS, BRIGHTEST])
+    rise = torch.diff(torch.atanh(ends), prepend=torch.zeros(1))
+    slopes = rise / torch.diff(ends, prepend=torch.zeros(1))
+    turns = torch.diff(slopes, prepend=torch.zeros(1))
+    last, last_bias = weights_of(model.d_up_conv_3, "3")
+    last[:] = 0
+    last_bias[:] = -slopes[0] * LIFT_VALUE
+    for piece, (knot, turn) in enumerate(zip(knots, turns[: len(knots)], strict=True)):
+        for colour in range(3):
+            weight[3 * piece + colour, colour, 1, 1] = 1
+            bias[3 * piece + colour] = -knot
+            last[colour, 3 * piece + colour, 1, 1] = turn

@@ -1,0 +1,175 @@
+"""The options that commands share, and the types of their values."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from .errors import VERBOSE
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+METADATA = ("exif", "icc", "xmp")
+
+
+class Device(click.ParamType[str]):
+    """A device to compute on, checked for its form only: no torch here."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", str(value)):
+            self.fail(f"{value!r} is not auto, cpu, cuda, cuda:N or mps", param, ctx)
+        return str(value)
+
+
+class MetadataList(click.ParamType[tuple[str, ...]]):
+    """``all``, ``none`` or names of metadata, as a tuple of names."""
+
+    name = "list"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        if value in ("all", "none"):
+            return METADATA if value == "all" else ()
+        names = tuple(name.strip() for name in str(value).split(","))
+        for name in names:
+            if name not in METADATA:
+                known = ", ".join(METADATA)
+                self.fail(f"{name!r} is not all, none, or one of {known}", param, ctx)
+        return names
+
+
+class ModelId(click.ParamType[str]):
+    """The id of a model, completed from those that are shipped."""
+
+    name = "id"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from nncodec.weights import manifest
+
+        return [CompletionItem(id) for id in manifest() if id.startswith(incomplete)]
+
+
+def together(decorators: Sequence[Callable[[F], F]]) -> Callable[[F], F]:
+    """Make one decorator of several; ``--help`` shows the options in the order given."""
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def remember_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    ctx.meta[VERBOSE] = value
+    return value
+
+
+recursive_options: Callable[[F], F] = together(
+    [
+        click.option("-r", "--recursive", is_flag=True, help="Take the files in folders."),
+        click.option(
+            "--include",
+            multiple=True,
+            metavar="GLOB",
+            help="With -r: take these, whatever their suffix.",
+        ),
+        click.option("--exclude", multiple=True, metavar="GLOB", help="With -r: leave these out."),
+    ]
+)
+
+output_options: Callable[[F], F] = together(
+    [
+        click.option(
+            "-o",
+            "--output",
+            metavar="PATH",
+            help="File, - for standard output, or a folder if there are several inputs.",
+        ),
+        recursive_options,
+        click.option("-f", "--force", is_flag=True, help="Overwrite; write to a terminal."),
+        click.option(
+            "--skip-existing", is_flag=True, help="Leave finished outputs alone: restarts a batch."
+        ),
+        click.option("-n", "--dry-run", is_flag=True, help="Only say what would be written."),
+    ]
+)
+
+network_options: Callable[[F], F] = together(
+    [
+        click.option(
+            "--device",
+            type=Device(),
+            default="auto",
+            envvar="NNCODEC_DEVICE",
+            show_envvar=True,
+            metavar="DEV",
+            help="auto, cpu, cuda, cuda:N or mps.",
+        ),
+        click.option(
+            "--batch-size",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Patches that go through the network at once; default: what suits it.",
+        ),
+        click.option(
+            "--weights",
+            type=click.Path(exists=True, dir_okay=False),
+            metavar="FILE",
+            help="Use the weights in this .safetensors file.",
+        ),
+    ]
+)
+
+pixel_options: Callable[[F], F] = together(
+    [
+        click.option(
+            "--metadata",
+            type=MetadataList(),
+            metavar="LIST",
+            help="Keep all (the default), none, or a list of exif,icc,xmp.",
+        ),
+        click.option("--strip", is_flag=True, help="The same as --metadata icc."),
+        click.option(
+            "--max-pixels",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Refuse images that are larger than N; default: about 179 million.",
+        ),
+    ]
+)
+
+json_option: Callable[[F], F] = click.option(
+    "--json", "as_json", is_flag=True, help="Write one JSON object per input to standard output."
+)
+
+verbose_option: Callable[[F], F] = click.option(
+    "-v", "--verbose", is_flag=True, callback=remember_verbose, help="Say more, also about errors."
+)
+
+report_options: Callable[[F], F] = together(
+    [
+        json_option,
+        verbose_option,
+        click.option("--quiet", is_flag=True, help="Write nothing but errors."),
+        click.option(
+            "--no-progress", is_flag=True, help="Show no progress bar, even on a terminal."
+        ),
+    ]
+)
+
+
+def kept_metadata(metadata: tuple[str, ...] | None, strip: bool) -> tuple[str, ...]:
+    """Return the names of the metadata to keep."""
+    if strip and metadata is not None:
+        raise click.UsageError("--strip and --metadata exclude each other")
+    return ("icc",) if strip else METADATA if metadata is None else metadata

@@ -1,0 +1,1 @@
+"""Measure nncodec and other codecs on images: rate, distortion, speed; tables, plots, pictures."""

@@ -1,0 +1,92 @@
+"""The picture that shows what figures cannot: original, nncodec and a peer of the same size."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from nncodec.api import Codec
+from nncodec.formats.images import to_pil
+from nncodec.seams import Pixels
+
+from .metrics import psnr
+from .peers import Peer, nearest
+from .run import Decoding, Original, decode, rgb
+
+SIDE = 768  # pixels of an image that are shown at most, in each direction: its centre
+MARGIN, LINE = 12, 22  # pixels around the panels, and of a line of text
+KNOWN = ("jpeg", "webp")  # the peers that everybody has seen
+PAPER, INK, FAINT = "#FFFFFF", "#222222", "#777777"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One version of the image."""
+
+    title: str
+    pixels: Pixels
+    bytes: int | None = None  # of the file; None for the original
+
+
+def side_by_side(rows: Sequence[Sequence[Panel]]) -> Image.Image:
+    """Return a picture of rows of panels, each with its title, rate and PSNR under it.
+
+    All panels show the same image, the first one the original. Of images with a side of more than
+    768 pixels the middle is shown, pixel by pixel; rate and PSNR are those of the whole.
+    """
+    original = rows[0][0].pixels
+    height, width = (min(side, SIDE) for side in original.shape[:2])
+    cell = (width + MARGIN, height + 2 * LINE + MARGIN)
+    columns = max(map(len, rows))
+    sheet = Image.new("RGB", (columns * cell[0] + MARGIN, len(rows) * cell[1] + MARGIN), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=15)
+    for number, row in enumerate(rows):
+        for column, panel in enumerate(row):
+            x, y = MARGIN + column * cell[0], MARGIN + number * cell[1]
+            sheet.paste(Image.fromarray(_middle(panel.pixels)), (x, y))
+            draw.text((x, y + height + 3), panel.title, INK, font)
+            draw.text((x, y + height + 3 + LINE - 4), _figures(panel, original), FAINT, font)
+    return sheet
+
+
+def versions(
+    original: Original, models: Mapping[str, Codec], peers: Sequence[Peer], decoding: Decoding
+) -> list[list[Panel]]:
+    """Return a row for each model: the original, the model's version, and a peer's of that size.
+
+    The peer is JPEG or WebP, as far as they are among ``peers``: what comes nearest to the size.
+    """
+    rows = []
+    for name, codec in models.items():
+        data = io.BytesIO()
+        codec.compress_to(original.picture, data)
+        size = data.tell()
+        data.seek(0)
+        decoded = decode(codec, data, decoding)
+        row = [
+            Panel("original", original.pixels),
+            Panel(f"nncodec {name}", rgb(to_pil(decoded)), size),
+        ]
+        found = nearest([p for p in peers if p.name in KNOWN], original.image, size)
+        if found:
+            peer, setting, file = found
+            title = f"{peer.title} {peer.label(setting)}"
+            row.append(Panel(title, rgb(peer.decode(file)), len(file)))
+        rows.append(row)
+    return rows
+
+
+def _middle(pixels: Pixels) -> Pixels:
+    top, left = (max(0, (side - SIDE) // 2) for side in pixels.shape[:2])
+    return np.ascontiguousarray(pixels[top : top + SIDE, left : left + SIDE])
+
+
+def _figures(panel: Panel, original: Pixels) -> str:
+    height, width = original.shape[:2]
+    if panel.bytes is None:
+        return f"{width}x{height}"
+    rate = 8 * panel.bytes / (width * height)
+    return f"{panel.bytes:,} bytes, {rate:.4f} bpp, {psnr(original, panel.pixels):.2f} dB"

@@ -1,0 +1,118 @@
+"""A network at work: tiles of a picture to bits and back, on a CPU or a GPU."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nncodec.formats.cae import Header, Tile
+from nncodec.formats.errors import NncodecError
+
+from .models.cae import PATCH, Cae
+from .patches import RIM, cut, fill_border, look, spans, split, stitch
+
+Pixels = NDArray[np.uint8]
+Progress = Callable[[int], None]  # called with the number of patches just done
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called ``name``; "auto" is the first GPU, or the CPU where there is none."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise NncodecError(f"no device {name!r} here; use --device auto or cpu") from None
+    return device
+
+
+class Transform:
+    """The analysis and synthesis transforms of a CAE on a device.
+
+    At most ``batch_size`` patches go through the network at once.
+    """
+
+    def __init__(self, network: Cae, device: torch.device, batch_size: int | None) -> None:
+        self.spec = network.spec
+        self.device = device
+        self.network = network.place(device)
+        # by default as many as take some 500 MB of memory
+        self.tile_side = math.isqrt(batch_size or (16 if self.spec.side == 32 else 64))
+
+    def analyse(
+        self,
+        pixels: NDArray[np.uint8],
+        header: Header,
+        tile: Tile,
+        progress: Progress | None = None,
+    ) -> NDArray[np.bool_]:
+        """The bits (h, w, C) of a tile of the picture (H, W, 3)."""
+        side, stride = header.side, self.spec.stride
+        latent = np.empty((tile.rows * side, tile.columns * side, header.channels), np.bool_)
+        for part in split(tile, self.tile_side):
+            rows, columns = spans(part, header, PATCH, self.spec.encoder_reach, RIM)
+            seen = look(pixels, rows, columns, header.pad_top, header.pad_left)
+            found = self._run(lambda x: self.network.encode(x / 255) > 0, seen)
+            kept = found[to_blocks(rows.keep, stride), to_blocks(columns.keep, stride)]
+            y, x = (part.row - tile.row) * side, (part.column - tile.column) * side
+            latent[y : y + len(kept), x : x + kept.shape[1]] = kept
+            if progress:
+                progress(part.rows * part.columns)
+        return latent
+
+    def synthesise(self, latent: NDArray[np.uint8], header: Header, tile: Tile) -> NDArray[np.uint8]:
+        """The pixels (h, w, 3) of a tile from the packed latent of the picture."""
+        spec = self.network.spec
+        rim = RIM // spec.stride
+        rows, columns = spans(tile, header, spec.side, spec.decoder_reach, rim)
+        seen = unpack(look(latent, rows, columns), spec.channels)
+        pixels = self._run(self._pixels, seen)
+        return pixels[to_pixels(rows.keep, spec.stride), to_pixels(columns.keep, spec.stride)]
+
+    def synthesise_alone(
+        self, latent: NDArray[np.uint8], header: Header, tile: Tile
+    ) -> NDArray[np.uint8]:
+        """The pixels (h, w, 3) of a tile, each of its patches decoded for itself."""
+        spec = self.network.spec
+        rows, columns = spans(tile, header, spec.side, 0, 0)
+        patches = cut(unpack(look(latent, rows, columns), spec.channels), spec.side)
+        with torch.inference_mode():
+            batch = torch.from_numpy(patches).to(self.device).float()
+            decoded = self._pixels(batch).cpu().numpy()
+        fill_border(decoded, spec.blind_border)
+        return stitch(decoded, tile.rows, tile.columns)
+
+    def _pixels(self, values: torch.Tensor) -> torch.Tensor:
+        return (self.network.decode(values) * 255).round().to(torch.uint8)
+
+    @torch.inference_mode()
+    def _run(
+        self, network: Callable[[torch.Tensor], torch.Tensor], values: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Send an array (h, w, c) through ``network``, in plain float32; returns (h', w', c')."""
+        # Memory order (h, w, c) is what torch calls channels last.
+        batch = torch.from_numpy(np.ascontiguousarray(values)).to(self.device).float()
+        with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+            result = network(batch.permute(2, 0, 1)[None])
+        return result[0].permute(1, 2, 0).cpu().numpy()
+
+
+def to_blocks(pixels: slice, stride: int) -> slice:
+    """A slice of pixels as one of latent positions."""
+    return slice(pixels.start // stride, pixels.stop // stride)
+
+
+def to_pixels(blocks: slice, stride: int) -> slice:
+    """A slice of latent positions as one of pixels."""
+    return slice(blocks.start * stride, blocks.stop * stride)
+
+
+def unpack(packed: NDArray[np.uint8], channels: int) -> NDArray[np.int8]:
+    """The ±1 values (h, w, channels) of a packed latent (h, w, channels / 8)."""
+    return np.unpackbits(packed, axis=2, count=channels).view(np.int8) * 2 - 1

@@ -1,0 +1,69 @@
+"""What tests of all areas share: the sample images, and the command line in a folder of its own."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from nncodec.cli import main
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(__file__).parent / "data"
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of the sample images."""
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def lake() -> Image.Image:
+    """A photograph of 384x256 pixels."""
+    return Image.open(DATA / "lake.png").convert("RGB")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def photo(folder: Path) -> Path:
+    """photo.png in the current folder: 40x30 pixels of a photograph, one patch."""
+    with Image.open(DATA / "lake.png") as image:
+        image.resize((40, 30)).save(folder / "photo.png")
+    return folder / "photo.png"
+
+
+@pytest.fixture
+def tree(photo: Path) -> Path:
+    """The folder photos with a.png, sub/b.jpg and sub/notes.txt, beside photo.png."""
+    sub = photo.parent / "photos" / "sub"
+    sub.mkdir(parents=True)
+    shutil.copy(photo, sub.parent / "a.png")
+    with Image.open(photo) as image:
+        image.convert("RGB").save(sub / "b.jpg")
+    (sub / "notes.txt").write_text("no image")
+    return sub.parent
+
+
+@pytest.fixture
+def nncodec(folder: Path) -> Run:
+    """Run the command line; fail if it ends with another status than the one expected."""
+
+    def run(*args: str | Path, status: int = 0, input: bytes | None = None, **env: Any) -> Result:
+        result = CliRunner().invoke(main, [str(arg) for arg in args], input=input, env=env)
+        assert result.exit_code == status, result.output
+        assert "Traceback" not in result.output or "-v" in args
+        return result
+
+    return run
