@@ -44,6 +44,22 @@ def photo(folder: Path) -> Path:
     return folder / "photo.png"
 
 
+@pytest.fixture(scope="session")
+def compressed_photo() -> bytes:
+    """What becomes of photo.png by default."""
+    from nncodec import compress
+
+    with Image.open(DATA / "lake.png") as image:
+        return compress(image.resize((40, 30)))
+
+
+@pytest.fixture
+def photo_cae(folder: Path, compressed_photo: bytes) -> Path:
+    """photo.cae in the current folder: photo.png, compressed by default."""
+    (folder / "photo.cae").write_bytes(compressed_photo)
+    return folder / "photo.cae"
+
+
 @pytest.fixture
 def tree(photo: Path) -> Path:
     """The folder photos with a.png, sub/b.jpg and sub/notes.txt, beside photo.png."""

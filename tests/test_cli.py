@@ -35,17 +35,15 @@ def test_sample_has_the_quality_of_the_default_model(
     assert 10 * np.log10(255**2 / np.mean(error**2)) > 22
 
 
-def test_pipe(nncodec: Run, photo: Path) -> None:
-    nncodec("compress", photo, "file.cae")
-    for operands in ([], ["-"], ["-", "-"], ["-o", "-"]):
-        piped = nncodec("compress", *operands, input=photo.read_bytes()).stdout_bytes
-        assert piped == Path("file.cae").read_bytes()
-    nncodec("decompress", "file.cae", "file.png")
-    image = nncodec("decompress", input=piped).stdout_bytes
-    assert image == Path("file.png").read_bytes()
-    assert nncodec("compress", photo, "-").stdout_bytes == piped
+def test_pipe(nncodec: Run, photo: Path, photo_cae: Path) -> None:
+    cae = photo_cae.read_bytes()
+    for operands in ([], ["-", "-"], ["-o", "-"]):
+        assert nncodec("compress", *operands, input=photo.read_bytes()).stdout_bytes == cae
+    assert nncodec("compress", photo, "-").stdout_bytes == cae
     nncodec("compress", "-", "-o", "named.cae", input=photo.read_bytes())
-    assert Path("named.cae").read_bytes() == piped
+    assert Path("named.cae").read_bytes() == cae
+    nncodec("decompress", "photo.cae", "file.png")
+    assert nncodec("decompress", input=cae).stdout_bytes == Path("file.png").read_bytes()
 
 
 def test_nothing_is_overwritten_unasked(nncodec: Run, photo: Path) -> None:
@@ -164,10 +162,10 @@ def test_metadata(nncodec: Run, photo: Path, options: list[str], kept: set[str])
     exif[0x0112] = 6
     with Image.open(photo) as image:
         image.save("full.webp", exif=exif, icc_profile=b"a profile", xmp=b"<x/>")
-    nncodec("compress", "full.webp", "full.cae", *options)
-    with open("full.cae", "rb") as file:
+    nncodec("compress", "full.webp", "some.cae", *options)
+    with open("some.cae", "rb") as file:
         assert set(Reader(file).metadata) == kept
-    nncodec("compress", "full.webp", "full.cae", "-f")
+    nncodec("compress", "full.webp")
     nncodec("decompress", "full.cae", "copy.webp", *options)
     with Image.open("copy.webp") as copy:
         names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
@@ -193,8 +191,7 @@ def test_bpp_takes_the_best_model_that_fits(nncodec: Run, data: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "webp", "jpg", "tiff", "ppm", "npy"])
-def test_formats(nncodec: Run, photo: Path, suffix: str) -> None:
-    nncodec("compress", photo)
+def test_formats(nncodec: Run, photo_cae: Path, suffix: str) -> None:
     nncodec("decompress", "photo.cae", f"out.{suffix}")
     out = Path(f"out.{suffix}")
     decoded = np.load(out) if suffix == "npy" else pixels(out)
@@ -204,23 +201,23 @@ def test_formats(nncodec: Run, photo: Path, suffix: str) -> None:
     assert Path("same").read_bytes() == out.read_bytes()
 
 
-def test_an_unknown_suffix_is_refused(nncodec: Run, photo: Path) -> None:
-    nncodec("compress", photo)
+def test_an_unknown_suffix_is_refused(nncodec: Run, photo_cae: Path) -> None:
     assert "unknown suffix" in nncodec("decompress", "photo.cae", "-o", "a.xyz", status=1).stderr
 
 
 def test_smoothing_can_be_chosen(nncodec: Run, data: Path) -> None:
-    nncodec("compress", data / "lake.png", "lake.cae", "-m", "cae_16x8x8_zero_pad_bin")
+    nncodec("compress", data / "lake.png", "lake.cae")
     for window in ("0", "16"):
-        nncodec("decompress", "lake.cae", f"{window}.png", "-s", window)
+        nncodec("decompress", "lake.cae", f"{window}.png", "-s", window, "--seams", "alone")
     assert (pixels(Path("0.png")) != pixels(Path("16.png"))).any()
-    assert f"default: {DEFAULT_WINDOW}." in nncodec("decompress", "--help").stdout
+    told = f"default: {DEFAULT_WINDOW['joint']}, alone {DEFAULT_WINDOW['alone']}."
+    assert told in " ".join(nncodec("decompress", "--help").stdout.split())
     assert "evenly" in nncodec("decompress", "lake.cae", "x.png", "-s", "3", status=2).stderr
 
 
 def test_a_damaged_file_is_refused_or_rescued(nncodec: Run, data: Path) -> None:
-    nncodec("compress", data / "lake.png", "lake.cae")
-    whole = bytearray(Path("lake.cae").read_bytes())
+    nncodec("compress", data / "spices.png", "spices.cae")
+    whole = bytearray(Path("spices.cae").read_bytes())
     whole[-300] ^= 1
     Path("bad.cae").write_bytes(whole)
     Path("cut.cae").write_bytes(whole[:-300])
@@ -231,7 +228,7 @@ def test_a_damaged_file_is_refused_or_rescued(nncodec: Run, data: Path) -> None:
         assert not Path("out.png").exists()
         rescued = nncodec("decompress", "--partial", name, "out.png", "--json", status=1)
         assert json.loads(rescued.stdout)["status"] == "partial"
-        assert pixels(Path("out.png")).shape == (256, 384, 3)
+        assert pixels(Path("out.png")).shape == (180, 270, 3)
         Path("out.png").unlink()
 
 

@@ -2,11 +2,13 @@
 
 import csv
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import Result
 from PIL import Image
 
 from nncodec.checkpoint import load_model
@@ -19,6 +21,8 @@ from nncodec.train.quantizer import allocate, fit_quantizer
 from nncodec.train.start import closed_form_start
 
 MODEL = "cae_16x8x8_zero_pad_bin"
+
+Run = Callable[..., Result]
 
 
 def test_crops_are_parts_of_the_images() -> None:
@@ -169,6 +173,22 @@ def test_a_stopped_run_goes_on_exactly(images: Path, tmp_path: Path) -> None:
         assert [row["step"] for row in csv.DictReader(file)] == ["2", "4"]
 
 
+@pytest.mark.slow
+def test_the_command_trains_weights_that_compress(nncodec: Run, images: Path) -> None:
+    options = ["--data", images, "--val", images, "-o", "run", "--start", "random"]
+    short = ["--steps", "2", "--batch", "1", "--val-every", "2", "--device", "cpu"]
+    result = nncodec("train", "cae_16x8x8_refl_pad_bin", *options, *short)
+    assert "validation" in result.stderr and "dB on" in result.stdout
+    photo = next(images.iterdir())
+    nncodec("compress", photo, "x.cae", "--weights", "run/weights.safetensors")
+    assert "other weights" in nncodec("decompress", "x.cae", "x.png", status=1).stderr
+    nncodec("decompress", "x.cae", "x.png", "--weights", "run/weights.safetensors")
+    assert "no network 'cae'" in nncodec("train", "cae", *options, status=2).stderr
+
+
 def test_validation_crops(images: Path) -> None:
     crops = validation_crops(images, 128, 2)
     assert crops.shape == (3, 2, 3, 128, 128) and crops.dtype == torch.uint8
+    assert len(validation_crops(images, 200, 1)) == 2  # one is too small
+    with pytest.raises(ImageError, match="no image has 400 pixels"):
+        validation_crops(images, 400, 1)

@@ -36,7 +36,8 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="closed-form, random, or a .safetensors file to go on from.",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Length of the learning rate's schedule.")
-@click.option("--batch", type=click.IntRange(min=1), help="Patches a step.")
+@click.option("--crop", type=click.IntRange(min=96), help="Pixels along a side of a crop.")
+@click.option("--batch", type=click.IntRange(min=1), help="Crops a step.")
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate.")
 @click.option(
     "--lr-encoder",
@@ -48,7 +49,15 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     type=click.FloatRange(0, 1),
     help="Part of the steps in which the encoder stays as it starts.",
 )
+@click.option(
+    "--floor",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Squared error (of 1) below which a crop no longer weighs more.",
+)
 @click.option("--noise", type=click.FloatRange(0, 1), help="Width of the binarization's noise.")
+@click.option(
+    "--noise-end", type=click.FloatRange(0, 1), help="Part of the steps after which it is gone."
+)
 @click.option("--val-every", type=click.IntRange(min=1), help="Steps between validations.")
 @click.option("--seed", type=int, help="Seed of weights, crops and noise.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads on a CPU.")
@@ -80,10 +89,10 @@ def train(
     """
     import torch
 
-    from nncodec.transform import pick_device
     from nncodec.models.cae import SPECS
     from nncodec.train.loop import Config
     from nncodec.train.loop import train as run
+    from nncodec.transform import pick_device
 
     if model not in SPECS:
         raise click.UsageError(f"no network {model!r}; known are {', '.join(SPECS)}")

