@@ -57,17 +57,41 @@ def spans(tile: Tile, header: Header, unit: int, reach: int, rim: int) -> tuple[
     )
 
 
-def look(
-    array: NDArray[Any], rows: Span, columns: Span, top: int = 0, left: int = 0
-) -> NDArray[Any]:
-    """What two spans look at of an array (H, W, ...), which its edges continue.
+def mirrored(positions: NDArray[np.intp], length: int) -> NDArray[np.intp]:
+    """Positions beyond an axis of ``length``, by less than that, as those they mirror."""
+    inside = np.where(positions < 0, -1 - positions, positions)
+    folded: NDArray[np.intp] = np.where(inside >= length, 2 * length - 1 - inside, inside)
+    return folded
 
-    ``top`` and ``left`` are the positions of its first row and column.
+
+def look_at_picture(
+    pixels: Pixels, header: Header, tile: Tile, reach: int
+) -> tuple[Pixels, Span, Span]:
+    """What an encoder sees of the picture (H, W, 3) for a tile, and the spans that it looked at.
+
+    The picture is continued by its edges to the grid of patches, and mirrored beyond that: edges of
+    photographs often hold a line or two of something else, which should not grow.
     """
-    y = np.arange(rows.begin - top, rows.end - top).clip(0, array.shape[0] - 1)
-    x = np.arange(columns.begin - left, columns.end - left).clip(0, array.shape[1] - 1)
-    seen: NDArray[Any] = array[y[:, np.newaxis], x]
-    return seen
+    rows, columns = spans(tile, header, header.patch, reach, RIM)
+    grid = [count * header.patch for count in header.grid]
+    y = mirrored(np.arange(rows.begin, rows.end), grid[0]) - header.pad_top
+    x = mirrored(np.arange(columns.begin, columns.end), grid[1]) - header.pad_left
+    y, x = y.clip(0, header.height - 1), x.clip(0, header.width - 1)
+    seen: Pixels = pixels[y[:, np.newaxis], x]
+    return seen, rows, columns
+
+
+def look_at_latent(
+    latent: NDArray[Any], header: Header, tile: Tile, reach: int, rim: int
+) -> tuple[NDArray[Any], Span, Span]:
+    """What a decoder sees of the latent (h, w, ...) for a tile, and the spans that it looked at.
+
+    At its edges the latent is continued by them.
+    """
+    rows, columns = spans(tile, header, header.side, reach, rim)
+    y = np.arange(rows.begin, rows.end).clip(0, latent.shape[0] - 1)
+    x = np.arange(columns.begin, columns.end).clip(0, latent.shape[1] - 1)
+    return latent[y[:, np.newaxis], x], rows, columns
 
 
 def put(pixels: Pixels, header: Header, tile: Tile, content: Pixels) -> None:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from nncodec.formats.cae import Header, Tile
 from nncodec.formats.errors import NncodecError
 
-from .models.cae import PATCH, Cae
-from .patches import RIM, cut, fill_border, look, spans, split, stitch
+from .models.cae import Cae
+from .patches import RIM, cut, fill_border, look_at_latent, look_at_picture, split, stitch
 
 Pixels = NDArray[np.uint8]
 Progress = Callable[[int], None]  # called with the number of patches just done
@@ -56,8 +56,7 @@ class Transform:
         side, stride = header.side, self.spec.stride
         latent = np.empty((tile.rows * side, tile.columns * side, header.channels), np.bool_)
         for part in split(tile, self.tile_side):
-            rows, columns = spans(part, header, PATCH, self.spec.encoder_reach, RIM)
-            seen = look(pixels, rows, columns, header.pad_top, header.pad_left)
+            seen, rows, columns = look_at_picture(pixels, header, part, self.spec.encoder_reach)
             found = self._run(lambda x: self.network.encode(x / 255) > 0, seen)
             kept = found[to_blocks(rows.keep, stride), to_blocks(columns.keep, stride)]
             y, x = (part.row - tile.row) * side, (part.column - tile.column) * side
@@ -66,13 +65,14 @@ class Transform:
                 progress(part.rows * part.columns)
         return latent
 
-    def synthesise(self, latent: NDArray[np.uint8], header: Header, tile: Tile) -> NDArray[np.uint8]:
+    def synthesise(
+        self, latent: NDArray[np.uint8], header: Header, tile: Tile
+    ) -> NDArray[np.uint8]:
         """The pixels (h, w, 3) of a tile from the packed latent of the picture."""
         spec = self.network.spec
-        rim = RIM // spec.stride
-        rows, columns = spans(tile, header, spec.side, spec.decoder_reach, rim)
-        seen = unpack(look(latent, rows, columns), spec.channels)
-        pixels = self._run(self._pixels, seen)
+        reach, rim = spec.decoder_reach, RIM // spec.stride
+        seen, rows, columns = look_at_latent(latent, header, tile, reach, rim)
+        pixels = self._run(self._pixels, unpack(seen, spec.channels))
         return pixels[to_pixels(rows.keep, spec.stride), to_pixels(columns.keep, spec.stride)]
 
     def synthesise_alone(
@@ -80,8 +80,8 @@ class Transform:
     ) -> NDArray[np.uint8]:
         """The pixels (h, w, 3) of a tile, each of its patches decoded for itself."""
         spec = self.network.spec
-        rows, columns = spans(tile, header, spec.side, 0, 0)
-        patches = cut(unpack(look(latent, rows, columns), spec.channels), spec.side)
+        seen, _, _ = look_at_latent(latent, header, tile, 0, 0)
+        patches = cut(unpack(seen, spec.channels), spec.side)
         with torch.inference_mode():
             batch = torch.from_numpy(patches).to(self.device).float()
             decoded = self._pixels(batch).cpu().numpy()

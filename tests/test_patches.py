@@ -6,7 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nncodec.formats.cae import Colour, Header, PadMode, Tile
-from nncodec.patches import cut, even_pad, fill_border, look, put, span, spans, split, stitch
+from nncodec.patches import (
+    cut,
+    even_pad,
+    fill_border,
+    look_at_latent,
+    look_at_picture,
+    mirrored,
+    put,
+    span,
+    split,
+    stitch,
+)
 
 
 def header(width: int, height: int, segment: int = 2) -> Header:
@@ -38,8 +49,8 @@ def test_every_tile_taken_and_put_back_gives_the_picture(
     copy = np.zeros_like(pixels)
     for index in range(head.n_segments):
         tile = head.segment_patches(index)
-        rows, columns = spans(tile, head, 128, 0, 0)
-        patches = cut(look(pixels, rows, columns, head.pad_top, head.pad_left), 128)
+        seen, rows, columns = look_at_picture(pixels, head, tile, 80)
+        patches = cut(seen[rows.keep, columns.keep], 128)
         assert patches.shape == (tile.rows * tile.columns, 3, 128, 128)
         put(copy, head, tile, stitch(patches, tile.rows, tile.columns))
     assert np.array_equal(copy, pixels)
@@ -51,15 +62,25 @@ def test_the_pad_is_split_evenly_as_for_720p() -> None:
     assert header(1, 1).pad == (63, 63, 64, 64)
 
 
-def test_beyond_the_edges_the_edges_go_on() -> None:
+def test_beyond_the_edges_the_edges_go_on_and_then_a_mirror() -> None:
     pixels = np.arange(3 * 5 * 3, dtype=np.uint8).reshape(3, 5, 3)
     head = header(5, 3)
-    rows, columns = spans(head.segment_patches(0), head, 128, 80, 16)
-    seen = look(pixels, rows, columns, head.pad_top, head.pad_left)
-    top, left, bottom, right = (side + 16 for side in head.pad)
-    expected = np.pad(pixels, [(top, bottom), (left, right), (0, 0)], "edge")
-    assert np.array_equal(seen, expected)
-    assert np.array_equal(seen[rows.keep, columns.keep], expected[16:-16, 16:-16])
+    seen, rows, columns = look_at_picture(pixels, head, head.segment_patches(0), 80)
+    top, left, bottom, right = head.pad
+    grid = np.pad(pixels, [(top, bottom), (left, right), (0, 0)], "edge")
+    assert np.array_equal(seen, np.pad(grid, [(16, 16), (16, 16), (0, 0)], "symmetric"))
+    assert np.array_equal(seen[rows.keep, columns.keep], grid)
+    assert mirrored(np.arange(-3, 8), 5).tolist() == [2, 1, 0, 0, 1, 2, 3, 4, 4, 3, 2]
+
+
+def test_the_latent_is_continued_by_its_edges() -> None:
+    head = header(256, 128)
+    latent = np.random.default_rng(0).integers(0, 256, (8, 16, 2), np.uint8)
+    seen, rows, columns = look_at_latent(latent, head, Tile(0, 1, 1, 1), 4, 1)
+    assert seen.shape == (10, 13, 2)
+    assert np.array_equal(seen[rows.keep, columns.keep], latent[:, 8:])
+    assert np.array_equal(seen[1:-1, :4], latent[:, 4:8])
+    assert np.array_equal(seen[1:-1, -1], latent[:, -1]) and np.array_equal(seen[0], seen[1])
 
 
 def test_a_span_reaches_as_far_as_the_picture_goes_on() -> None:
