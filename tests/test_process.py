@@ -71,14 +71,15 @@ def open_when_read(fifo: str) -> int:
     raise TimeoutError(fifo)
 
 
-def test_interrupting_leaves_nothing_behind(photo: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_leaves_nothing_behind(photo: Path, number: signal.Signals) -> None:
     os.mkfifo("slow.png")
     command = [*NNCODEC, "compress", "slow.png", "-o", "out.cae"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     slow = open_when_read("slow.png")
     os.write(slow, photo.read_bytes()[:100])
     time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, error = process.communicate(timeout=60)
     os.close(slow)
     assert process.returncode == 130

@@ -4,6 +4,8 @@ A command's module is imported when the command is, and what is heavy (torch, Nu
 inside its function, so that ``--help``, ``info`` and ``verify`` answer at once.
 """
 
+import signal
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -48,6 +50,9 @@ class Main(click.Group):
     ) -> None:
         """Run the command line and leave the process with its exit status."""
         extra["standalone_mode"] = False
+        # Being told to end is as being interrupted: nothing half-written stays behind.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         run = super().main
         # The name is fixed, so that `python -m nncodec` and completion agree with the script.
         raise SystemExit(exit_status(lambda: run(args, prog_name or "nncodec", **extra)))

@@ -12,7 +12,13 @@ from nncodec.formats.files import atomic_output, check_output
 from .compress import IMAGE_SUFFIXES
 from .errors import FAILURE, SUCCESS, complain_about
 from .operands import Filters, inputs
-from .options import Device, ModelId, verbose_option
+from .options import (
+    ModelId,
+    device_option,
+    no_progress_option,
+    verbose_option,
+    weights_option,
+)
 from .progress import Bar
 
 if TYPE_CHECKING:
@@ -53,12 +59,7 @@ class Smoothing(click.ParamType[tuple[str, int]]):
     metavar="ID",
     help="Measure this model, again for more. Default: all that are shipped.",
 )
-@click.option(
-    "--weights",
-    type=click.Path(exists=True, dir_okay=False),
-    metavar="FILE",
-    help="Use the weights in this .safetensors file for the model.",
-)
+@weights_option
 @click.option(
     "--peers",
     "peer_names",
@@ -82,15 +83,7 @@ class Smoothing(click.ParamType[tuple[str, int]]):
     type=click.Choice(["joint", "alone"]),
     help="Decode patches jointly (the default), each alone, or measure both.",
 )
-@click.option(
-    "--device",
-    type=Device(),
-    default="auto",
-    envvar="NNCODEC_DEVICE",
-    show_envvar=True,
-    metavar="DEV",
-    help="auto, cpu, cuda, cuda:N or mps.",
-)
+@device_option
 @click.option(
     "--json", "as_json", is_flag=True, help="Write JSON lines instead of the table: all figures."
 )
@@ -113,7 +106,7 @@ class Smoothing(click.ParamType[tuple[str, int]]):
 )
 @click.option("-f", "--force", is_flag=True, help="Overwrite these files.")
 @verbose_option
-@click.option("--no-progress", is_flag=True, help="Show no progress bar, even on a terminal.")
+@no_progress_option
 @click.pass_context
 def evaluate(
     ctx: click.Context,

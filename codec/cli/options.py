@@ -104,29 +104,37 @@ output_options: Callable[[F], F] = together(
     ]
 )
 
+device_option: Callable[[F], F] = click.option(
+    "--device",
+    type=Device(),
+    default="auto",
+    envvar="NNCODEC_DEVICE",
+    show_envvar=True,
+    metavar="DEV",
+    help="auto, cpu, cuda, cuda:N or mps.",
+)
+
+weights_option: Callable[[F], F] = click.option(
+    "--weights",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Use the weights in this .safetensors file.",
+)
+
+no_progress_option: Callable[[F], F] = click.option(
+    "--no-progress", is_flag=True, help="Show no progress bar, even on a terminal."
+)
+
 network_options: Callable[[F], F] = together(
     [
-        click.option(
-            "--device",
-            type=Device(),
-            default="auto",
-            envvar="NNCODEC_DEVICE",
-            show_envvar=True,
-            metavar="DEV",
-            help="auto, cpu, cuda, cuda:N or mps.",
-        ),
+        device_option,
         click.option(
             "--batch-size",
             type=click.IntRange(min=1),
             metavar="N",
             help="Patches that go through the network at once; default: what suits it.",
         ),
-        click.option(
-            "--weights",
-            type=click.Path(exists=True, dir_okay=False),
-            metavar="FILE",
-            help="Use the weights in this .safetensors file.",
-        ),
+        weights_option,
     ]
 )
 
@@ -161,9 +169,7 @@ report_options: Callable[[F], F] = together(
         json_option,
         verbose_option,
         click.option("--quiet", is_flag=True, help="Write nothing but errors."),
-        click.option(
-            "--no-progress", is_flag=True, help="Show no progress bar, even on a terminal."
-        ),
+        no_progress_option,
     ]
 )
 

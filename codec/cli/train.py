@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from .errors import INTERRUPTED, complain
-from .options import Device, ModelId
+from .options import ModelId, device_option, no_progress_option
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -61,8 +61,8 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--val-every", type=click.IntRange(min=1), help="Steps between validations.")
 @click.option("--seed", type=int, help="Seed of weights, crops and noise.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads on a CPU.")
-@click.option("--device", type=Device(), default="auto", metavar="DEV", help="As for compress.")
-@click.option("--no-progress", is_flag=True, help="Show no progress bar, even on a terminal.")
+@device_option
+@no_progress_option
 @click.pass_context
 def train(
     ctx: click.Context,
