@@ -1,4 +1,4 @@
-"""The command line reference of README.md: `reference` makes it, run as a script it is put there."""
+"""The command line reference of README.md: run as a script, this puts it there."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -103,7 +103,7 @@ class Codec:
         smooth: int | None = None,
         max_pixels: int | None = MAX_PIXELS,
     ) -> Image.Image:
-        """Decompress a file's content, or the file at a path, to an image of mode L, LA, RGB or RGBA.
+        """Decompress a file's content, or the file at a path, to an L, LA, RGB or RGBA image.
 
         ``smooth`` is the window across the seams in pixels (None: the default, 0: off). Raises
         CaeError; ModelMismatch if the file was made with other weights.
@@ -217,7 +217,7 @@ def blank(tile: Tile) -> NDArray[np.uint8]:
 
 
 def smooth_seams(pixels: NDArray[np.uint8], header: Header, window: int, method: Method) -> None:
-    """Smooth the seams of a decoded picture (H, W, 3) in place, one row of patches after the other."""
+    """Smooth the seams of a decoded picture (H, W, 3) in place, row of patches by row."""
     if window == 0:
         return
     rows = borders(header.height, header.pad_top, header.patch)

@@ -1,8 +1,8 @@
 """Geometry: patches, tiles of patches, and what a network must see around a tile.
 
-The networks are convolutional: run over a tile of many patches and a margin around it, they give what
-they would give for the whole picture at once, so that no patch and no tile shows its border. The
-margin is the network's reach where the picture goes on, and a *rim* where it ends: there the
+The networks are convolutional: run over a tile of many patches and a margin around it, they give
+what they would give for the whole picture at once, so that no patch and no tile shows its border.
+The margin is the network's reach where the picture goes on, and a *rim* where it ends: there the
 picture (or its latent) is continued by its edge, to keep the padding's effect outside.
 """
 

@@ -1,4 +1,4 @@
-"""The rules of the house: layers, light start-up, help for every command, modules of one sitting."""
+"""The rules of the house: layers, a light start, help for every command, short modules."""
 
 import ast
 import json

@@ -137,7 +137,7 @@ def evaluate(
     \b
     Example:
       nncodec eval photos                               # all models and peers
-      nncodec eval photo.png -m cae_16x16x16_zero_pad_bin --peers none --seams alone -s 0 -s linear:8 -s 8
+      nncodec eval photos --peers none --seams alone -s 0 -s linear:8 -s step:8
       nncodec eval photos --plot rd.png --csv rd.csv --side-by-side photo.png
     """
     for path in (csv_file, plot_file, picture_file):

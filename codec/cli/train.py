@@ -79,8 +79,8 @@ def train(
     """Train the network of MODEL on a folder of photographs.
 
     The folder of the run gets checkpoint.pt, log.csv and weights.safetensors, which --weights of
-    the other commands takes. Interrupted (Ctrl-C, or SIGTERM), the run is saved and goes on when it is
-    started again. Under torchrun, several GPUs share each step.
+    the other commands takes. Interrupted (Ctrl-C, or SIGTERM), the run is saved and goes on when it
+    is started again. Under torchrun, several GPUs share each step.
 
     \b
     Example:

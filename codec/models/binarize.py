@@ -1,8 +1,8 @@
 """Binarization: from a latent in [-1, 1] to bits, values -1 and +1.
 
-Training binarizes stochastically (Williams 1992; Raiko et al. 2015; Toderici et al. 2015, section 3.1):
-b(e) = +1 with probability (1 + e) / 2, else -1, so that E[b(e)] = e, and the gradient of b with
-respect to e is taken to be 1 ("straight through"). Inference takes the sign.
+Training binarizes stochastically (Williams 1992; Raiko et al. 2015; Toderici et al. 2015, section
+3.1): b(e) = +1 with probability (1 + e) / 2, else -1, so that E[b(e)] = e, and the gradient of b
+with respect to e is taken to be 1 ("straight through"). Inference takes the sign.
 """
 
 import torch

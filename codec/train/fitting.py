@@ -23,7 +23,8 @@ def least_squares(
 ) -> tuple[Tensor, Tensor]:
     """Weights (k, d) and offsets (k,) that map rows of x (n, d) to rows of y (n, k).
 
-    ``trust`` (n, 1) weighs the rows' squared errors. The ridge is relative to each column's variance.
+    ``trust`` (n, 1) weighs the rows' squared errors; the ridge is relative to each column's
+    variance.
     """
     trust = torch.ones(len(x), 1) if trust is None else trust
     share = trust / trust.sum()

@@ -217,7 +217,8 @@ def train(
     """Train, or go on with the run in ``folder``; returns the best validation PSNR in dB.
 
     Leaves ``checkpoint.pt`` (everything, to resume), ``weights.safetensors`` (the averaged weights
-    that measured best) and ``log.csv`` in ``folder``. ``stop`` is asked after every step; a stopped run resumes exactly.
+    that measured best) and ``log.csv`` in ``folder``. ``stop`` is asked after every step; a
+    stopped run resumes exactly.
     """
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, device)

@@ -1,8 +1,9 @@
 """Muon: momentum whose update is orthogonalized, for the filters of a convolution.
 
-Adam moves every weight by about the learning rate, so a layer with a thousand inputs may turn by far
-more in the direction that all of them share. An orthogonalized update turns every direction alike, and no
-further than the learning rate (K. Jordan et al., "Muon", 2024; Newton-Schulz coefficients from there).
+Adam moves every weight by about the learning rate, so a layer with a thousand inputs may turn by
+far more in the direction that all of them share. An orthogonalized update turns every direction
+alike, and no further than the learning rate (K. Jordan et al., "Muon", 2024; the coefficients of
+the Newton-Schulz iteration are from there).
 """
 
 from typing import Any

@@ -3,9 +3,9 @@
 From random weights these networks need many hours to leave the noise. They need not start there: a
 LeakyReLU lets a linear map through as a pair of opposite signs, v = (leaky(v) - leaky(-v)) / 1.01,
 so the strided layers can carry principal components; two residual blocks can write a component's
-sign and magnitude in binary, because a hidden layer gives any piecewise-linear function; and the decoder is a
-chain of least-squares fits, each from the activations that the network really has to the pixels
-at the next resolution. What is left over keeps its random weights for training to use.
+sign and magnitude in binary, because a hidden layer gives any piecewise-linear function; and the
+decoder is a chain of least-squares fits, each from the activations that the network really has to
+the pixels at the next resolution. What is left over keeps its random weights for training to use.
 """
 
 import torch
