@@ -57,7 +57,7 @@ class Transform:
         latent = np.empty((tile.rows * side, tile.columns * side, header.channels), np.bool_)
         for part in split(tile, self.tile_side):
             seen, rows, columns = look_at_picture(pixels, header, part, self.spec.encoder_reach)
-            found = self._run(lambda x: self.network.encode(x / 255) > 0, seen)
+            found = self._run_whole(lambda x: self.network.encode(x / 255) > 0, seen)
             kept = found[to_blocks(rows.keep, stride), to_blocks(columns.keep, stride)]
             y, x = (part.row - tile.row) * side, (part.column - tile.column) * side
             latent[y : y + len(kept), x : x + kept.shape[1]] = kept
@@ -72,7 +72,7 @@ class Transform:
         spec = self.network.spec
         reach, rim = spec.decoder_reach, RIM // spec.stride
         seen, rows, columns = look_at_latent(latent, header, tile, reach, rim)
-        pixels = self._run(self._pixels, unpack(seen, spec.channels))
+        pixels = self._run_whole(self._pixels, unpack(seen, spec.channels))
         return pixels[to_pixels(rows.keep, spec.stride), to_pixels(columns.keep, spec.stride)]
 
     def synthesise_alone(
@@ -82,25 +82,29 @@ class Transform:
         spec = self.network.spec
         seen, _, _ = look_at_latent(latent, header, tile, 0, 0)
         patches = cut(unpack(seen, spec.channels), spec.side)
-        with torch.inference_mode():
-            batch = torch.from_numpy(patches).to(self.device).float()
-            decoded = self._pixels(batch).cpu().numpy()
+        decoded = self._run(self._pixels, patches)
         fill_border(decoded, spec.blind_border)
         return stitch(decoded, tile.rows, tile.columns)
 
     def _pixels(self, values: torch.Tensor) -> torch.Tensor:
         return (self.network.decode(values) * 255).round().to(torch.uint8)
 
+    def _run_whole(
+        self, network: Callable[[torch.Tensor], torch.Tensor], values: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Send one array (h, w, c) through ``network``; returns (h', w', c')."""
+        # Memory order (h, w, c) is what torch calls channels last.
+        return self._run(network, values.transpose(2, 0, 1)[np.newaxis])[0].transpose(1, 2, 0)
+
     @torch.inference_mode()
     def _run(
         self, network: Callable[[torch.Tensor], torch.Tensor], values: NDArray[Any]
     ) -> NDArray[Any]:
-        """Send an array (h, w, c) through ``network``, in plain float32; returns (h', w', c')."""
-        # Memory order (h, w, c) is what torch calls channels last.
-        batch = torch.from_numpy(np.ascontiguousarray(values)).to(self.device).float()
+        """Send a batch (n, c, h, w) through ``network``, in plain float32."""
+        batch = torch.from_numpy(values).to(self.device).float()
         with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
-            result = network(batch.permute(2, 0, 1)[None])
-        return result[0].permute(1, 2, 0).cpu().numpy()
+            result: NDArray[Any] = network(batch).cpu().numpy()
+        return result
 
 
 def to_blocks(pixels: slice, stride: int) -> slice:
