@@ -94,7 +94,9 @@ class Transform:
     ) -> NDArray[Any]:
         """Send one array (h, w, c) through ``network``; returns (h', w', c')."""
         # Memory order (h, w, c) is what torch calls channels last.
-        return self._run(network, values.transpose(2, 0, 1)[np.newaxis])[0].transpose(1, 2, 0)
+        (result,) = self._run(network, values.transpose(2, 0, 1)[np.newaxis])
+        whole: NDArray[Any] = result.transpose(1, 2, 0)
+        return whole
 
     @torch.inference_mode()
     def _run(
