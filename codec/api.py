@@ -2,33 +2,35 @@
 
 import io
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from nncodec import weights as shipped
-from nncodec.formats import alpha, bits
+from nncodec.formats import alpha
 from nncodec.formats.bits import Entropy
-from nncodec.formats.cae import Header, PadMode, Reader, Tile, Writer
-from nncodec.formats.errors import CaeError, Damaged, DamagedChunk, ModelMismatch
+from nncodec.formats.cae import Coding, Header, PadMode, Reader, Tile, Writer
+from nncodec.formats.errors import Damaged, ModelMismatch
 from nncodec.formats.images import MAX_PIXELS, Metadata, Picture, from_array, from_pil, read_image
 from nncodec.formats.images import to_pil as picture_to_pil
 
-from .checkpoint import StrPath, load_model
-from .models.cae import PATCH
-from .patches import cut, even_pad, put, split, stitch
+from .checkpoint import StrPath
+from .engine import load_engine
+from .fixed import Seams
+from .patches import even_pad, put
+from .rate import Target
 from .seams import DEFAULT_METHOD, DEFAULT_WINDOW, Method, borders, smooth_strips
-from .transform import Progress, Transform, pick_device
+from .transform import Progress, pick_device
+from .variable import VariableRate
 
 ImageSource = Image.Image | StrPath | BinaryIO | bytes | NDArray[np.uint8]
-Seams = Literal["joint", "alone"]  # patches decoded with the bits around them, or without
-
 SEGMENT = 8  # patches along a side of a segment: what is coded, lost or found together
+ANY = Target()  # the model's default
 METADATA = ("exif", "icc", "xmp")
 GREY = 128  # of what a damaged file has lost
 
@@ -50,51 +52,64 @@ class Codec:
         weights: StrPath | None = None,
         batch_size: int | None = None,
     ) -> None:
-        where = pick_device(device)
-        self.model, network, self.fingerprint = load_model(model, weights)
-        self.transform = Transform(network, where, batch_size)
+        loaded = load_engine(model, weights, pick_device(device), batch_size)
+        self.model, self.fingerprint, self.engine = loaded
+
+    @property
+    def variable(self) -> bool:
+        """Whether the model has any rate, as its quality says, and not just one."""
+        return isinstance(self.engine, VariableRate)
 
     def compress(
         self,
         image: ImageSource,
         *,
+        quality: float | None = None,
+        size: int | None = None,
+        bpp: float | None = None,
+        psnr: float | None = None,
         entropy: Entropy = "auto",
         metadata: Collection[str] = METADATA,
     ) -> bytes:
         """Compress an image (Pillow image, path, file, bytes, or uint8 (H, W[, 3 or 4])).
 
-        ``entropy`` is "raw", "zstd" or "auto", the smaller of both for each segment; ``metadata``
-        names what is kept of "exif", "icc" and "xmp". Raises ImageError.
+        A variable-rate model takes one of: ``quality`` from 0 to 100, ``size`` in bytes or ``bpp``
+        bits per pixel that the file may have at most, ``psnr`` in dB that it reaches at least.
+        ``entropy`` is "raw", "zstd", "context" (learned probabilities) or "auto", the smallest of
+        them for each segment; ``metadata`` names what is kept of "exif", "icc" and "xmp". Raises
+        ImageError; NncodecError for what this model cannot do.
         """
-        file = io.BytesIO()
-        self.compress_to(to_picture(image), file, entropy=entropy, metadata=metadata)
-        return file.getvalue()
+        target = Target(quality, size, bpp, psnr)
+        return self.compress_picture(to_picture(image), target, entropy=entropy, metadata=metadata)
 
-    def compress_to(
+    def compress_picture(
         self,
         picture: Picture,
-        file: BinaryIO,
+        target: Target = ANY,
         *,
         entropy: Entropy = "auto",
         metadata: Collection[str] = METADATA,
         progress: Progress | None = None,
-    ) -> None:
-        """Compress ``picture`` to a binary stream that need not seek."""
+    ) -> bytes:
+        """Compress ``picture`` to the content of a .cae file; see :meth:`compress`."""
+        kept = {name: getattr(picture.metadata, name) for name in sorted(metadata)}
         header = self.header(picture)
-        writer = Writer(file, header)
-        for name in sorted(metadata):
-            content = getattr(picture.metadata, name)
-            if content is not None:
-                writer.metadata(name, content)
-        if picture.alpha is not None:
-            for coding, payload in alpha.encode(picture.alpha, header):
-                writer.alpha(coding, payload)
-        for index in range(header.n_segments):
-            tile = header.segment_patches(index)
-            latent = self.transform.analyse(picture.pixels, header, tile, progress)
-            packed = bits.pack(cut(latent, header.side))
-            writer.segment(*bits.encode(packed, entropy))
-        writer.close()
+        strips = [] if picture.alpha is None else list(alpha.encode(picture.alpha, header))
+
+        def write(header: Header, payloads: Iterable[tuple[Coding, bytes]]) -> bytes:
+            file = io.BytesIO()
+            writer = Writer(file, header)
+            for name, content in kept.items():
+                if content is not None:
+                    writer.metadata(name, content)
+            for strip in strips:
+                writer.alpha(*strip)
+            for payload in payloads:
+                writer.segment(*payload)
+            writer.close()
+            return file.getvalue()
+
+        return self.engine.encode(picture.pixels, header, target, entropy, write, progress)
 
     def decompress(
         self,
@@ -119,6 +134,7 @@ class Codec:
         smooth: int | None = None,
         method: Method = DEFAULT_METHOD,
         seams: Seams = "joint",
+        stages: int | None = None,
         progress: Progress | None = None,
     ) -> Picture:
         """Decompress what ``reader`` reads.
@@ -126,43 +142,37 @@ class Codec:
         With ``seams`` "joint" every patch is decoded with the bits around it, and there are none;
         "alone" decodes each for itself, as these networks were published. Across the
         borders a window of ``smooth`` pixels is smoothed (None: the default, which is 0 for
-        "joint"). If the reader is ``partial``, what is lost becomes grey (alpha: opaque) and its
-        ``errors`` tell what that is.
+        "joint"). Of a file that is sent in stages, the first ``stages`` are decoded (None: all), to
+        the same picture at a lower quality. If the reader is ``partial``, what is lost becomes grey
+        (alpha: opaque) and its ``errors`` tell what that is.
         """
         header = reader.header
         self.check(header)
         errors = reader.errors if reader.partial else None
         opacity = alpha.decode(reader.alpha, header, errors) if header.colour.has_alpha else None
-        latent, lost = read_latent(reader, errors)
-        pixels = np.zeros((header.height, header.width, 3), np.uint8)
-        transform = self.transform
-        synthesise = transform.synthesise if seams == "joint" else transform.synthesise_alone
-        for tile in split(Tile(0, 0, *header.grid), transform.tile_side):
-            put(pixels, header, tile, synthesise(latent, header, tile))
-            if progress:
-                progress(tile.rows * tile.columns)
+        pixels, lost = self.engine.decode(reader, errors, seams, stages, progress)
         for tile in lost:
-            put(pixels, header, tile, blank(tile))
+            put(pixels, header, tile, blank(tile, header.patch))
         window = DEFAULT_WINDOW[seams] if smooth is None else smooth
         smooth_seams(pixels, header, window, method)
         return Picture(pixels, header.colour, opacity, header.depth, Metadata(**reader.metadata))
 
     def header(self, picture: Picture) -> Header:
-        """The header of the file that ``picture`` will become."""
-        spec = self.transform.spec
+        """The header of the file that ``picture`` will become, less the model's own parameters."""
+        patch = self.engine.patch
         return Header(
             width=picture.width,
             height=picture.height,
-            patch=PATCH,
-            pad_top=even_pad(picture.height, PATCH),
-            pad_left=even_pad(picture.width, PATCH),
+            patch=patch,
+            pad_top=even_pad(picture.height, patch),
+            pad_left=even_pad(picture.width, patch),
             pad_mode=PadMode.EDGE,
             colour=picture.colour,
             depth=picture.depth,
             model=self.model,
             fingerprint=self.fingerprint,
-            channels=spec.channels,
-            side=spec.side,
+            channels=self.engine.channels,
+            side=self.engine.side,
             segment_rows=SEGMENT,
             segment_columns=SEGMENT,
         )
@@ -177,43 +187,18 @@ class Codec:
                 f"made with other weights of {self.model} ({made}, not {here}); "
                 "name their file with --weights"
             )
-        spec = self.transform.spec
-        if (header.patch, header.channels, header.side) != (PATCH, spec.channels, spec.side):
+        engine = self.engine
+        if (header.patch, header.channels, header.side) != (
+            engine.patch,
+            engine.channels,
+            engine.side,
+        ):
             raise Damaged(f"the header's patches are not those of {self.model}")
-        if header.planes != 1 or header.params:
-            raise Damaged(f"the header has parameters that {self.model} does not know")
+        engine.check(header)
 
 
-def read_latent(
-    reader: Reader, errors: list[CaeError] | None
-) -> tuple[NDArray[np.uint8], list[Tile]]:
-    """The latent of the whole picture, eight channels in a byte, (h, w, C / 8).
-
-    With a list of ``errors``, what is damaged is noted there; the tiles without bits come second.
-    """
-    header = reader.header
-    rows, columns = header.grid
-    side = header.side
-    latent = np.zeros((rows * side, columns * side, -(-header.channels // 8)), np.uint8)
-    lost = {index: header.segment_patches(index) for index in range(header.n_segments)}
-    for segment in reader.segments():
-        tile = header.segment_patches(segment.index)
-        try:
-            found = bits.unpack_segment(segment, header)
-        except DamagedChunk as error:
-            if errors is None:
-                raise
-            errors.append(error)
-            continue
-        packed = np.packbits(stitch(found, tile.rows, tile.columns) > 0, axis=2)
-        y, x = tile.row * side, tile.column * side
-        latent[y : y + packed.shape[0], x : x + packed.shape[1]] = packed
-        del lost[segment.index]
-    return latent, list(lost.values())
-
-
-def blank(tile: Tile) -> NDArray[np.uint8]:
-    return np.full((tile.rows * PATCH, tile.columns * PATCH, 3), GREY, np.uint8)
+def blank(tile: Tile, patch: int) -> NDArray[np.uint8]:
+    return np.full((tile.rows * patch, tile.columns * patch, 3), GREY, np.uint8)
 
 
 def smooth_seams(pixels: NDArray[np.uint8], header: Header, window: int, method: Method) -> None:
@@ -261,12 +246,23 @@ def compress(
     model: str | None = None,
     device: str = "auto",
     weights: StrPath | None = None,
+    quality: float | None = None,
+    size: int | None = None,
+    bpp: float | None = None,
+    psnr: float | None = None,
     entropy: Entropy = "auto",
     metadata: Collection[str] = METADATA,
 ) -> bytes:
     """Compress an image to the content of a .cae file; see :meth:`Codec.compress`."""
-    codec = codec_for(model, device, named(weights))
-    return codec.compress(image, entropy=entropy, metadata=metadata)
+    return codec_for(model, device, named(weights)).compress(
+        image,
+        quality=quality,
+        size=size,
+        bpp=bpp,
+        psnr=psnr,
+        entropy=entropy,
+        metadata=metadata,
+    )
 
 
 def decompress(

@@ -1,45 +1,79 @@
 """Weights: from safetensors files to networks, and from published checkpoints to safetensors."""
 
 import json
+import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
-from torch import Tensor
+from torch import Tensor, nn
 
 from nncodec import weights as shipped
 from nncodec.formats.errors import WeightsError
 from nncodec.formats.files import atomic_output
 
+from .entropy.context import ContextModel
+from .entropy.planes import PlaneModel
+from .entropy.weights import build_context, build_planes
+from .models.bitplane import BITPLANE, Bitplane
 from .models.cae import SPECS, Cae
 
 StrPath = str | PathLike[str]
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def load_model(model: str | None, weights: StrPath | None = None) -> tuple[str, Cae, bytes]:
-    """Build a network with shipped weights, or with those of the safetensors file ``weights``.
+def find_weights(model: str | None, weights: StrPath | None) -> tuple[str, bytes, str]:
+    """The id, the safetensors file and its name, for shipped weights or the file ``weights``.
 
-    ``model`` may be None: the default, or the one that the file names. Returns the model's id, the
-    network in float32 on the CPU, and the fingerprint of its weights. Raises WeightsError or
+    ``model`` may be None: the default, or the one that the file names. Raises WeightsError or
     UnknownModel.
     """
     if weights is None:
         model = model or shipped.default_model()
-        data = shipped.load_bytes(model)
-        name = shipped.entry(model).file
-    else:
-        data, name = read(weights), str(weights)
-        named = _metadata(data).get("model")
-        if model is not None and named not in (None, model):
-            raise WeightsError(f"{name}: weights of {named}, not of {model}")
-        model = model or named
-        if model is None:
-            raise WeightsError(f"{name}: the file does not say whose weights these are; use -m ID")
-    return model, build(model, parse_tensors(data, name), name), shipped.fingerprint(data)
+        return model, shipped.load_bytes(model), shipped.entry(model).file
+    data, name = read(weights), str(weights)
+    named = _metadata(data).get("model")
+    if model is not None and named not in (None, model):
+        raise WeightsError(f"{name}: weights of {named}, not of {model}")
+    model = model or named
+    if model is None:
+        raise WeightsError(f"{name}: the file does not say whose weights these are; use -m ID")
+    return model, data, name
+
+
+def load_model(model: str | None, weights: StrPath | None = None) -> tuple[str, Cae, bytes]:
+    """A CAE with shipped weights, or with those of the safetensors file ``weights``.
+
+    Returns the model's id, the network in float32 on the CPU, and the fingerprint of its weights.
+    See :func:`find_weights`.
+    """
+    model, data, name = find_weights(model, weights)
+    tensors = {key: tensor.float() for key, tensor in parse_tensors(data, name).items()}
+    return model, build(model, tensors, name), shipped.fingerprint(data)
+
+
+def load_context(
+    model: str, fingerprint: bytes, device: torch.device | None = None
+) -> tuple[ContextModel | None, int | None]:
+    """The context model of the bits of ``model``, and its id in .cae files.
+
+    None of either if none ships for the weights with this fingerprint. Raises WeightsError.
+    """
+    entry = shipped.manifest().get(model)
+    data = shipped.load_context_bytes(model) if entry else None
+    if entry is None or data is None or entry.fingerprint != fingerprint:
+        return None, None
+    name = entry.context["file"]
+    named = _metadata(data).get("context")
+    if named != model:
+        raise WeightsError(f"{name}: the context model of {named}, not of {model}")
+    tensors = parse_tensors(data, name)
+    return build_context(tensors, entry.channels, name, device), entry.context_id
 
 
 def read(path: StrPath) -> bytes:
@@ -50,9 +84,9 @@ def read(path: StrPath) -> bytes:
 
 
 def parse_tensors(data: bytes, name: str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file called ``name`` in messages, in float32."""
+    """The tensors of a safetensors file called ``name`` in messages."""
     try:
-        return {key: tensor.float() for key, tensor in parse(data).items()}
+        return parse(data)
     except (SafetensorError, ValueError, KeyError):
         raise WeightsError(f"{name}: not a safetensors file") from None
 
@@ -60,8 +94,34 @@ def parse_tensors(data: bytes, name: str) -> dict[str, Tensor]:
 def build(model: str, tensors: Mapping[str, Tensor], name: str) -> Cae:
     """The network ``model`` with these tensors; WeightsError names what does not fit."""
     if model not in SPECS:
-        raise WeightsError(f"no network {model!r}; known are {', '.join(SPECS)}")
-    network = Cae(SPECS[model])
+        raise WeightsError(f"no network {model!r}; known are {', '.join([*SPECS, BITPLANE])}")
+    return fill(Cae(SPECS[model]), tensors, model, name)
+
+
+def build_bitplane(
+    tensors: Mapping[str, Tensor], name: str, device: torch.device
+) -> tuple[Bitplane, PlaneModel]:
+    """The transforms and the plane model in tensors "transform.*" and "planes.*".
+
+    WeightsError names what does not fit.
+    """
+    parts: dict[str, dict[str, Tensor]] = {"transform": {}, "planes": {}}
+    for key, tensor in tensors.items():
+        part, _, inner = key.partition(".")
+        if part not in parts:
+            raise WeightsError(f"{name}: {key} has no place in {BITPLANE}")
+        parts[part][inner] = tensor
+    transform = {key: tensor.float() for key, tensor in parts["transform"].items()}
+    channels = len(transform.get("analysis.down.bias", ()))
+    blocks = sum(
+        re.fullmatch(r"analysis\.blocks\.\d+\.merge\.bias", key) is not None for key in transform
+    )
+    network = fill(Bitplane(blocks, channels), transform, BITPLANE, name)
+    return network, build_planes(parts["planes"], channels, name, device)
+
+
+def fill(network: Network, tensors: Mapping[str, Tensor], model: str, name: str) -> Network:
+    """Give ``network`` its tensors; WeightsError names the one that is not ``model``'s."""
     expected = network.state_dict()
     for key in [*expected, *tensors]:
         if key not in tensors:

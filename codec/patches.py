@@ -65,14 +65,14 @@ def mirrored(positions: NDArray[np.intp], length: int) -> NDArray[np.intp]:
 
 
 def look_at_picture(
-    pixels: Pixels, header: Header, tile: Tile, reach: int
+    pixels: Pixels, header: Header, tile: Tile, reach: int, rim: int
 ) -> tuple[Pixels, Span, Span]:
     """What an encoder sees of the picture (H, W, 3) for a tile, and the spans that it looked at.
 
     The picture is continued by its edges to the grid of patches, and mirrored beyond that: edges of
     photographs often hold a line or two of something else, which should not grow.
     """
-    rows, columns = spans(tile, header, header.patch, reach, RIM)
+    rows, columns = spans(tile, header, header.patch, reach, rim)
     grid = [count * header.patch for count in header.grid]
     y = mirrored(np.arange(rows.begin, rows.end), grid[0]) - header.pad_top
     x = mirrored(np.arange(columns.begin, columns.end), grid[1]) - header.pad_left

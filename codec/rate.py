@@ -1,53 +1,80 @@
-"""Rate control for the fixed-rate models: the best one whose file stays under a rate."""
+"""Rate control: the finest step whose file meets a budget, or the coarsest that meets a quality.
 
-import io
-from collections.abc import Callable, Collection
+A variable-rate model's analysis runs once. What is searched is the step of its quantisation, over
+which both the size of the file and the error are nearly exponential: a few tries find the best.
+"""
 
-from nncodec.formats.bits import Entropy
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from nncodec.formats.cae import Coding, Header
 from nncodec.formats.errors import NncodecError
-from nncodec.formats.images import Picture
-from nncodec.weights import Entry, manifest
 
-from .api import METADATA, Codec
-from .models.cae import PATCH
+T = TypeVar("T")
+Write = Callable[[Header, Iterable[tuple[Coding, bytes]]], bytes]  # a header and its payloads
 
-# Entropy coding takes little off the bits of a photograph: a model with more than this many times
-# the rate asked for is not tried, since its file would fit for empty images only.
-HOPELESS = 4
+ENOUGH = 0.99  # of what is allowed: closer is not looked for
+SLOPE = -0.004  # of the logarithm of a size, for each step code, until two tries tell
 
 
-def compress_under(
-    picture: Picture,
-    max_bpp: float,
-    codec_for: Callable[[str], Codec],
-    *,
-    entropy: Entropy = "auto",
-    metadata: Collection[str] = METADATA,
-) -> tuple[bytes, str]:
-    """Return the file with the best model that stays under ``max_bpp``, and the model's id.
+@dataclass(frozen=True)
+class Target:
+    """What a file is to reach. At most one is given; none is the default quality."""
 
-    The rate is that of the whole file: bytes * 8 / pixels of the image. Models are tried from the
-    best (by PSNR on the Kodak images) down. NncodecError if even the smallest file is too large.
+    quality: float | None = None  # from 0 to 100
+    size: int | None = None  # bytes of the file, at most
+    bpp: float | None = None  # bits per pixel of the file, at most
+    psnr: float | None = None  # dB, at least
+
+    def __post_init__(self) -> None:
+        given = [name for name, value in vars(self).items() if value is not None]
+        if len(given) > 1:
+            raise NncodecError(f"give one of {' and '.join(given)}, not both")
+        if self.quality is not None and not 0 <= self.quality <= 100:
+            raise NncodecError(f"a quality is from 0 to 100, not {self.quality:g}")
+        for name in given:
+            if name != "quality" and not getattr(self, name) > 0:
+                raise NncodecError(f"{name} {getattr(self, name):g} is not above 0")
+
+    def budget(self, pixels: int) -> int | None:
+        """Bytes that the file of a picture of so many pixels may have; None: any number."""
+        if self.size is not None:
+            return self.size
+        return None if self.bpp is None else int(self.bpp * pixels / 8)
+
+
+def least_within(
+    measure: Callable[[int], tuple[float, T]], limit: float, first: int, last: int
+) -> T | None:
+    """The result for the least number in ``first``...``last`` whose measure is within ``limit``.
+
+    ``measure`` gives a positive measure, which falls as the number grows, and a result. A number
+    whose measure is more than ENOUGH of the limit is good enough. None if even ``last`` is above
+    the limit.
     """
-    height, width = picture.pixels.shape[:2]
-    rates = []
-    for entry in sorted(manifest().values(), key=quality, reverse=True):
-        if nominal_bpp(entry) > HOPELESS * max_bpp:
-            continue
-        file = io.BytesIO()
-        codec_for(entry.id).compress_to(picture, file, entropy=entropy, metadata=metadata)
-        rates.append(len(file.getbuffer()) * 8 / (width * height))
-        if rates[-1] <= max_bpp:
-            return file.getvalue(), entry.id
-    least = f"; the smallest file takes {min(rates):.4g}" if rates else ""
-    raise NncodecError(f"no model stays under {max_bpp:g} bits per pixel{least}")
+    points: dict[int, float] = {}
+    low, high = first - 1, last + 1  # the limit lies between: low is above it, high within
+    guess, best = (first + last) // 2, None
+    while high - low > 1:
+        value, result = measure(guess)
+        points[guess] = math.log(value)
+        if value <= limit:
+            high, best = guess, result
+            if value >= ENOUGH * limit:
+                break
+        else:
+            low = guess
+        guess = min(max(_crossing(points, math.log(limit)), low + 1), high - 1)
+    return best
 
 
-def nominal_bpp(entry: Entry) -> float:
-    """Bits per pixel of a full patch, before entropy coding and container."""
-    return entry.channels * entry.side**2 / PATCH**2
-
-
-def quality(entry: Entry) -> float:
-    """What orders the models; the rate stands in for a PSNR that was not measured."""
-    return entry.kodak.get("psnr", nominal_bpp(entry))
+def _crossing(points: dict[int, float], target: float) -> int:
+    """Where the line through the two points next to ``target`` reaches it, rounded up."""
+    near = sorted(points, key=lambda number: abs(points[number] - target))[:2]
+    here = near[0]
+    slope = SLOPE
+    if len(near) == 2:
+        slope = (points[near[1]] - points[here]) / (near[1] - here)
+    return here + math.ceil((target - points[here]) / min(slope, SLOPE / 20))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from nncodec.formats.cae import Header, Tile
 from nncodec.formats.errors import NncodecError
 
 from .models.cae import Cae
+from .models.place import place
 from .patches import RIM, cut, fill_border, look_at_latent, look_at_picture, split, stitch
 
 Pixels = NDArray[np.uint8]
@@ -32,6 +34,14 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def exact_pixels() -> AbstractContextManager[None]:
+    """Plain float32 on GPUs too, and the same from run to run."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        deterministic=True, allow_tf32=False
+    )
+    return flags
+
+
 class Transform:
     """The analysis and synthesis transforms of a CAE on a device.
 
@@ -41,7 +51,8 @@ class Transform:
     def __init__(self, network: Cae, device: torch.device, batch_size: int | None) -> None:
         self.spec = network.spec
         self.device = device
-        self.network = network.place(device)
+        place(network, device)
+        self.network = network
         # by default as many as take some 500 MB of memory
         self.tile_side = math.isqrt(batch_size or (16 if self.spec.side == 32 else 64))
 
@@ -56,7 +67,9 @@ class Transform:
         side, stride = header.side, self.spec.stride
         latent = np.empty((tile.rows * side, tile.columns * side, header.channels), np.bool_)
         for part in split(tile, self.tile_side):
-            seen, rows, columns = look_at_picture(pixels, header, part, self.spec.encoder_reach)
+            seen, rows, columns = look_at_picture(
+                pixels, header, part, self.spec.encoder_reach, RIM
+            )
             found = self._run_whole(lambda x: self.network.encode(x / 255) > 0, seen)
             kept = found[to_blocks(rows.keep, stride), to_blocks(columns.keep, stride)]
             y, x = (part.row - tile.row) * side, (part.column - tile.column) * side
@@ -104,7 +117,7 @@ class Transform:
     ) -> NDArray[Any]:
         """Send a batch (n, c, h, w) through ``network``, in plain float32."""
         batch = torch.from_numpy(values).to(self.device).float()
-        with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+        with exact_pixels():
             result: NDArray[Any] = network(batch).cpu().numpy()
         return result
 

@@ -1,6 +1,7 @@
 """Bits to bytes: ±1 latents packed, and the payload of a data chunk.
 
-Packing puts bit 1 for +1, bit 0 for -1, the most significant bit of a byte first.
+Packing puts bit 1 for +1, bit 0 for -1, the most significant bit of a byte first. Context coding
+is not here: it takes a model.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .header import Header
 from .layout import Coding
 from .reader import Segment
 
-Entropy = Literal["auto", "raw", "zstd"]
+Entropy = Literal["auto", "raw", "zstd", "context"]
 
 
 def pack(bits: NDArray[Any]) -> bytes:
@@ -41,23 +42,14 @@ def unpack(packed: bytes, shape: tuple[int, ...], name: str = "the payload") -> 
     return bits.reshape(shape)
 
 
-def encode(packed: bytes, entropy: Entropy = "auto") -> tuple[Coding, bytes]:
-    """The payload for `packed`, coded as `entropy` says; "auto" takes the smaller, raw if equal."""
-    if entropy == "raw":
-        return Coding.RAW, packed
-    payload = zstd.deflate(packed)
-    if entropy == "auto" and len(payload) >= len(packed):
-        return Coding.RAW, packed
-    return Coding.ZSTD, payload
-
-
 def decode(coding: Coding, payload: bytes, size: int, name: str = "the payload") -> bytes:
     """The `size` packed bytes of `payload`, called `name` in messages.
 
-    DamagedChunk if there are more or fewer; never inflates more than `size`.
+    DamagedChunk if there are more or fewer; never inflates more than `size`. Unsupported if only
+    a context model can tell.
     """
     if coding is Coding.CONTEXT:
-        raise Unsupported(f"{name} is context coded, which a later version will read")
+        raise Unsupported(f"{name} is context coded: its bits cannot be had without the model")
     if coding is Coding.ZSTD:
         return zstd.inflate(payload, size, name)
     if len(payload) != size:

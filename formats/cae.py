@@ -32,8 +32,12 @@ A file is a signature, a version, and chunks:
         side               varint   latent positions along a patch, 1..128
         segment rows       varint   patches in a segment, vertically, 1..4096
         segment columns    varint   ... horizontally, 1..4096
-        planes             varint   passes over all segments, 1..64
-        params             varint   their number, 0..16, then as many varints for the model's use
+        planes             varint   passes over all segments, 1..64: the stages of model 5
+        params             varint   their number, 0..16, then as many varints for the model's use;
+                                    models 1..4 have one if segments may be context coded: the
+                                    first 14 bits of the SHA-256 of the context model's file;
+                                    model 5 has two: its step is 2^(first / 128) 8-bit levels,
+                                    and the second is the last plane of bits that was sent
 
     at most 64 optional chunks, each of at most 16 MiB; known are
     c  ICC profile     each at most once; copied, never parsed
@@ -49,7 +53,8 @@ A file is a signature, a version, and chunks:
 
     D  data: for each plane, each segment in raster order; number k is plane k div n, segment
        k mod n of the n segments that the header implies, at most 2^20 chunks in all
-        coding             u8       0 raw, 1 zstd, 2 context (reserved for a later version)
+        coding             u8       0 raw, 1 zstd, 2 context (if there are params, and for at most
+                                    2^20 pixels, padding included)
         payload                     of the segment's bits: its patches (a tile of segment rows x
                                     segment columns of the grid, clipped at the grid's edge) in
                                     raster order, each (channels, side, side) in C order; bit 1 is
@@ -63,7 +68,11 @@ A file is a signature, a version, and chunks:
 *zstd* stands for the blocks of one zstandard frame without checksum (RFC 8878), the frame header
 left out: its only content would be the size, which is known. To inflate, prepend 28 B5 2F FD A0 and
 the size as u32. Blocks must inflate to just that size, and nothing may follow them. A payload of
-what has n bytes may itself have n + n div 128 + 64.
+what has n bytes may itself have n + n div 128 + 64, and where there are params 64 times that.
+
+*context* stands for the bytes of a range coder, which may be none at all. The bits are those of the
+segment's latent as a whole, its patches side by side; in which order they are coded and with which
+probabilities, the context model says: see codec/entropy/context.py, and coder.py for the bytes.
 
 A reader checks a chunk before it uses it, refuses a number outside its bounds before it allocates
 or loops, and reads to the end: whatever follows, is missing or has another order is an error.

@@ -29,8 +29,10 @@ from .layout import (
     MAX_SIDE,
     MODEL_NUMBERS,
     PATCH_UNIT,
+    STAGE_SWELL,
     Colour,
     PadMode,
+    payload_limit,
 )
 
 _NUMBER_OF_MODEL = {model: number for number, model in MODEL_NUMBERS.items()}
@@ -157,6 +159,11 @@ class Header:
             min(self.segment_columns, columns - column),
         )
 
+    def segment_pixels(self, index: int) -> int:
+        """Pixels of segment `index`, those of the padding too."""
+        tile = self.segment_patches(index)
+        return tile.rows * tile.columns * self.patch**2
+
     def segment_bits(self, index: int) -> int:
         """Bits of segment `index` in one plane."""
         tile = self.segment_patches(index)
@@ -165,6 +172,10 @@ class Header:
     def segment_bytes(self, index: int) -> int:
         """Bytes of segment `index` in one plane, packed."""
         return -(-self.segment_bits(index) // 8)
+
+    def payload_limit(self, index: int) -> int:
+        """Bytes that the payload of segment `index` may have, whatever its coding."""
+        return payload_limit(self.segment_bytes(index)) * (STAGE_SWELL if self.params else 1)
 
     @property
     def alpha_rows(self) -> int:

@@ -20,6 +20,7 @@ MODEL_NUMBERS = {
     2: "cae_16x8x8_refl_pad_bin",
     3: "cae_16x16x16_zero_pad_bin",
     4: "cae_32x32x32_zero_pad_bin",
+    5: "bitplane_256",
 }
 FINGERPRINT_BYTES = 8
 PATCH_UNIT = 8  # pixels
@@ -32,7 +33,9 @@ MAX_CHANNELS = 4096
 MAX_LATENT_SIDE = 128
 MAX_SEGMENT_SIDE = 4096  # patches
 MAX_SEGMENT_BYTES = 1 << 24  # of packed bits: what one data chunk inflates to
+MAX_CONTEXT_PIXELS = 1 << 20  # of a context-coded segment: a network looks at all of it at once
 MAX_PLANES = 64
+STAGE_SWELL = 64  # times its packed bits that a context-coded chunk may have: it may hold planes
 MAX_DATA_CHUNKS = 1 << 20  # the index of the file stays within 5 MiB
 MAX_PARAMS = 16
 ALPHA_STRIP_BYTES = 1 << 22  # what one alpha chunk inflates to, unless one row is longer

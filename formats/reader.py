@@ -16,6 +16,7 @@ from .errors import CaeError, Damaged, DamagedChunk, Truncated, Unsupported
 from .header import Header
 from .index import TAIL_BYTES, decode_end, read_index
 from .layout import (
+    MAX_CONTEXT_PIXELS,
     MAX_HEADER_BYTES,
     MAX_OPTIONAL_BYTES,
     MAX_OPTIONAL_CHUNKS,
@@ -232,7 +233,16 @@ class Reader:
         size = self.header.segment_bytes(index)
         if coding is Coding.RAW and len(chunk.body) - 1 != size:
             raise DamagedChunk(f"{name} holds {len(chunk.body) - 1} bytes, {size} are due")
+        if coding is Coding.CONTEXT:
+            self._check_context(index, name)
         return Segment(index, plane, coding, chunk.body[1:], name)
+
+    def _check_context(self, index: int, name: str) -> None:
+        """Check that segment `index` may be context coded: the bits themselves take the model."""
+        if not self.header.params:
+            raise DamagedChunk(f"{name} is context coded, but the header names no context model")
+        if self.header.segment_pixels(index) > MAX_CONTEXT_PIXELS:
+            raise DamagedChunk(f"{name} has over {MAX_CONTEXT_PIXELS} pixels, but is context coded")
 
     def _limit(self, kind: str, number: int) -> int:
         """Bytes that the body of a chunk may have."""
@@ -244,7 +254,7 @@ class Reader:
         if kind == "D":
             if number >= header.n_chunks:
                 raise Damaged("a data chunk too many")
-            return 1 + payload_limit(header.segment_bytes(number % header.n_segments))
+            return 1 + header.payload_limit(number % header.n_segments)
         if kind == "E":
             return varint.MAX_BYTES * (1 + header.n_chunks)
         return MAX_OPTIONAL_BYTES

@@ -16,7 +16,6 @@ from .layout import (
     VERSION,
     AlphaCoding,
     Coding,
-    payload_limit,
 )
 
 
@@ -57,8 +56,11 @@ class Writer:
             raise ValueError("a segment too many")
         if self._counts["A"] != self.header.n_alpha_strips:
             raise ValueError("alpha strips are missing")
-        size = self.header.segment_bytes(number % self.header.n_segments)
-        if len(payload) > payload_limit(size) or (coding == Coding.RAW and len(payload) != size):
+        if coding == Coding.CONTEXT and not self.header.params:
+            raise ValueError("a context-coded segment, but no params that name a context model")
+        index = number % self.header.n_segments
+        size, limit = self.header.segment_bytes(index), self.header.payload_limit(index)
+        if len(payload) > limit or (coding == Coding.RAW and len(payload) != size):
             raise ValueError(f"a segment of {size} bytes cannot have a payload of {len(payload)}")
         self._sizes.append(self._write("D", bytes([coding]) + payload))
 

@@ -1,7 +1,9 @@
 """What tests of all areas share: the sample images, and the command line in a folder of its own."""
 
+import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,14 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from nncodec import weights
 from nncodec.cli import main
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(__file__).parent / "data"
 
 Run = Callable[..., Result]
+Ship = Callable[..., bytes]
 
 
 @pytest.fixture(scope="session")
@@ -83,3 +87,60 @@ def nncodec(folder: Path) -> Run:
         return result
 
     return run
+
+
+@pytest.fixture
+def ship_context(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ship]:
+    """Let a model have a made-up context model, as if it shipped, and return that one's file.
+
+    ``ship_context(model, data)`` ships a file of one's own; without ``data`` it is one with random
+    weights, which foresees nothing and still has to be undone exactly.
+    """
+    from nncodec.api import codec_for
+
+    files: dict[str, bytes] = {}
+    read = weights._read
+
+    def read_with_contexts(name: str) -> bytes:
+        if name in files:
+            return files[name]
+        content = read(name)
+        if name == "models.json":
+            known = json.loads(content)
+            for entry in known["models"]:
+                if data := files.get(f"{entry['id']}-made-up"):
+                    digest = sha256(data).hexdigest()
+                    entry["context"] = {"file": f"{entry['id']}-made-up", "sha256": digest}
+            content = json.dumps(known).encode()
+        return content
+
+    def forget() -> None:
+        weights.manifest.cache_clear()
+        weights._manifest_file.cache_clear()
+        codec_for.cache_clear()
+
+    def ship(model: str, data: bytes | None = None, seed: int = 0) -> bytes:
+        files[f"{model}-made-up"] = data or made_up_context(model, seed)
+        forget()
+        return files[f"{model}-made-up"]
+
+    monkeypatch.setattr(weights, "_read", read_with_contexts)
+    yield ship
+    forget()
+
+
+def made_up_context(model: str, seed: int) -> bytes:
+    """The file of a context model with random weights, whose chances are all near one half."""
+    import torch
+    from safetensors.torch import save
+
+    from nncodec.train.context import build
+    from nncodec.train.quantized import probability_table
+
+    torch.manual_seed(seed)
+    network = build(weights.entry(model).channels, groups=2, width=8)
+    for layer in network.layers:
+        for parameter in layer.parameters():
+            torch.nn.init.normal_(parameter, std=0.02 if layer.last else 0.2)
+    tensors = {**network.export(), "table": probability_table()}
+    return save(tensors, metadata={"context": model})

@@ -105,7 +105,7 @@ def test_the_batch_size_changes_neither_file_nor_picture(lake: Image.Image) -> N
 def test_the_reach_is_as_far_as_the_networks_see(model: str) -> None:
     """A change further away than the reach changes nothing; a network with random weights tells."""
     torch.manual_seed(0)
-    network = Codec(model, "cpu").transform.network
+    network = Codec(model, "cpu").engine.transform.network
     spec = network.spec
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
@@ -145,7 +145,7 @@ def test_only_the_weights_that_made_a_file_decode_it(
 ) -> None:
     from nncodec.checkpoint import save_weights
 
-    tensors = codec.transform.network.state_dict()
+    tensors = codec.engine.transform.network.state_dict()
     tensors["e_conv_1.1.bias"] = tensors["e_conv_1.1.bias"] + 0.25
     path = tmp_path / "mine.safetensors"
     save_weights(tensors, SMALL, path)
@@ -173,7 +173,7 @@ def test_damage_stays_where_it_is(lake: Image.Image) -> None:
     assert len(reader.errors) == 1
     begin = 8 * 128 - reader.header.pad_left
     assert (picture.pixels[:, begin:] == 128).all()
-    near = codec.transform.spec.decoder_reach * codec.transform.spec.stride
+    near = codec.engine.transform.spec.decoder_reach * codec.engine.transform.spec.stride
     assert np.abs(picture.pixels[:, : begin - near] - sound[:, : begin - near]).max() <= 1
 
 

@@ -159,8 +159,8 @@ def test_golden_file_is_written() -> None:
     writer = Writer(file, TINY)
     writer.metadata("xmp", b"<x>")
     plus = np.array([[[[1, -1], [-1, 1]]]], np.int8)  # (n, C, H, W) = (1, 1, 2, 2)
-    writer.segment(*bits.encode(bits.pack(plus)))
-    writer.segment(*bits.encode(bits.pack(-plus)))
+    writer.segment(Coding.RAW, bits.pack(plus))
+    writer.segment(Coding.RAW, bits.pack(-plus))
     writer.close()
     assert file.getvalue().hex(" ") == GOLDEN.hex(" ")
 
@@ -301,7 +301,7 @@ def test_header_bounds_what_its_fields_make_together() -> None:
         (5, 3, "pad mode 3"),
         (6, 0x04, "colour type 4"),
         (6, 0x20, "depth code 2"),
-        (7, 5, "model number 5"),
+        (7, 6, "model number 6"),
     ],
 )
 def test_header_names_what_a_later_version_means(position: int, value: int, message: str) -> None:

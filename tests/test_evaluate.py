@@ -16,9 +16,10 @@ from PIL import Image
 from nncodec.api import Codec, codec_for
 from nncodec.checkpoint import save_weights
 from nncodec.evaluate import compare, picture, plot, run, table
+from nncodec.evaluate.measurement import Mean, Measurement
 from nncodec.evaluate.metrics import psnr
 from nncodec.evaluate.peers import PEERS, select
-from nncodec.evaluate.run import Decoding, Mean, Measurement
+from nncodec.evaluate.run import Decoding
 from nncodec.formats.errors import NncodecError
 from nncodec.models.cae import SPECS, Cae
 
@@ -70,7 +71,9 @@ def report() -> table.Report:
 
 def test_rates_are_those_of_real_files(codec: Codec, original: run.Original) -> None:
     decodings = [Decoding("alone", 0), Decoding("alone", 8, "linear"), Decoding()]
-    results = list(run.measure(original, {"model": codec}, [PEERS["webp"]], decodings))
+    results = list(
+        run.measure(original, {"model": (codec, run.settings(codec, decodings))}, [PEERS["webp"]])
+    )
     ours, theirs = results[:3], results[3:]
     assert [one.setting for one in ours] == ["alone", "alone, linear 8", "joint"]
     data = codec.compress(original.pixels)
@@ -94,7 +97,7 @@ def test_grey_stays_grey(tmp_path: Path, codec: Codec) -> None:
     Image.linear_gradient("L").save(tmp_path / "grey.png")
     original = run.load(tmp_path / "grey.png")
     assert (original.image.mode, original.pixels.shape) == ("L", (256, 256, 3))
-    results = list(run.measure(original, {"model": codec}, select("jpeg")))
+    results = list(run.measure(original, {"model": (codec, run.settings(codec))}, select("jpeg")))
     assert len(results) == 1 + len(PEERS["jpeg"].settings)
 
 

@@ -20,7 +20,7 @@ from nncodec.weights import manifest
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"codec": "nncodec", "formats": "nncodec.formats", "weights": "nncodec.weights"}
 Run = Callable[..., Result]
-HEAVY = {"torch", "numpy", "PIL", "matplotlib", "zstandard"}
+HEAVY = {"torch", "numpy", "PIL", "matplotlib", "zstandard", "constriction"}
 
 
 def modules(folder: str) -> list[Path]:
@@ -64,6 +64,14 @@ def test_models_know_nothing_of_containers_and_commands() -> None:
         for name in imports(path):
             if within(name, "nncodec"):
                 allowed = ("nncodec.models", "nncodec.formats.errors")
+                assert within(name, *allowed), f"{path} imports {name}"
+
+
+def test_entropy_coding_knows_nothing_of_pixels_and_models() -> None:
+    for path in modules("codec/entropy"):
+        for name in imports(path):
+            if within(name, "nncodec"):
+                allowed = ("nncodec.entropy", "nncodec.formats")
                 assert within(name, *allowed), f"{path} imports {name}"
 
 
@@ -157,4 +165,5 @@ def test_every_command_has_help_and_an_example(path: str, command: click.Command
 def test_types_and_weights_ship() -> None:
     assert resources.files("nncodec").joinpath("py.typed").is_file()
     for entry in manifest().values():
-        assert resources.files("nncodec.weights").joinpath(entry.file).is_file()
+        for file in (entry.file, *([entry.context["file"]] if entry.context else [])):
+            assert resources.files("nncodec.weights").joinpath(file).is_file()

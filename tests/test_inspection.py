@@ -50,8 +50,8 @@ def test_info(nncodec: Run, cae: Path) -> None:
         "300 x 200",
         "cae_16x8x8_zero_pad_bin",
         "2 rows x 3 columns",
-        "2 raw",
-        "768 bytes",
+        "768 bytes in 2 segments\n",
+        "coding     raw (2 segments)\n",
     ):
         assert part in text
     assert "plane 0, segment 1" in nncodec("info", "-v", "made.cae").stdout
@@ -64,7 +64,8 @@ def test_info_json(nncodec: Run, cae: Path) -> None:
     assert (known["width"], known["height"], known["colour"]) == (300, 200, "rgb")
     assert known["grid"] == [2, 3] and known["latent"] == [16, 8, 8]
     assert known["pad"] == {"top": 28, "left": 42, "bottom": 28, "right": 42}
-    assert known["codings"] == {"raw": 2} and known["data_bytes"] == 768
+    assert known["codings"] == {"raw": {"segments": 2, "bytes": 768, "bits_saved": 0}}
+    assert known["data_bytes"] == 768 and known["context_shipped"] is None
     assert known["metadata_bytes"] == {"icc": 9}
     assert not known["weights_shipped"]
     piped = json.loads(nncodec("info", "--json", input=cae.read_bytes()).stdout)

@@ -2,8 +2,10 @@
 
 import csv
 import math
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,18 +13,23 @@ import torch
 from click.testing import Result
 from PIL import Image
 
-from nncodec.checkpoint import load_model
+from nncodec.checkpoint import load_model, parse_tensors
+from nncodec.entropy.weights import build_context
 from nncodec.formats.errors import ImageError
 from nncodec.models.cae import SPECS, Cae
+from nncodec.train import context
+from nncodec.train.cae import CaeRecipe, Config, noise_width, psnr_loss
 from nncodec.train.data import Crops, list_images, validation_crops
-from nncodec.train.loop import Config, noise_width, psnr_loss, schedule, train
+from nncodec.train.files import averaged_weights, read_state, write_state
+from nncodec.train.loop import Run, schedule
 from nncodec.train.muon import Muon, orthogonalize
 from nncodec.train.quantizer import allocate, fit_quantizer
 from nncodec.train.start import closed_form_start
 
 MODEL = "cae_16x8x8_zero_pad_bin"
+CPU = torch.device("cpu")
 
-Run = Callable[..., Result]
+Command = Callable[..., Result]
 
 
 def test_crops_are_parts_of_the_images() -> None:
@@ -73,7 +80,8 @@ def test_muon_descends() -> None:
 def test_schedules() -> None:
     config = Config(model=MODEL, data="", val="", steps=1000, warmup=10, noise=0.4, noise_end=0.5)
     assert schedule(config, 0) == 0.1 and schedule(config, 10) == 1
-    assert schedule(config, 1000) == pytest.approx(0.01)
+    assert schedule(config, 505) == pytest.approx((1 + 0.01) / 2)
+    assert schedule(config, 1000) == schedule(config, 2000) == pytest.approx(0.01)
     assert noise_width(config, 0) == 0.4 and noise_width(config, 250) == pytest.approx(0.2)
     assert noise_width(config, 500) == noise_width(config, 900) == 0
 
@@ -135,55 +143,153 @@ def test_the_closed_form_start_is_a_codec(model: str, images: Path) -> None:
     assert quality() > noise + 3 and quality() > 14
 
 
-@pytest.mark.slow
-def test_a_stopped_run_goes_on_exactly(images: Path, tmp_path: Path) -> None:
-    def config() -> Config:
-        return Config(
-            model=MODEL,
-            data=str(images),
-            val=str(images),
-            start="random",
-            steps=4,
-            crop=128,
-            batch=1,
-            frozen=0.25,
-            val_every=2,
-            val_crops=1,
-            bf16=False,
-        )
+def cae_run(images: Path, folder: Path, **changes: Any) -> Run:
+    config = Config(MODEL, str(images), str(images), start="random", steps=4, crop=128, batch=1)
+    config.val_every, config.val_crops, config.bf16 = 2, 1, False
+    for name, value in changes.items():
+        setattr(config, name, value)
+    return Run(CaeRecipe(config, folder, CPU))
 
-    device = torch.device("cpu")
-    best = train(config(), tmp_path / "whole", device)
+
+@pytest.mark.slow
+def test_a_stopped_run_of_a_cae_goes_on_exactly(images: Path, tmp_path: Path) -> None:
+    best = cae_run(images, tmp_path / "whole").train()
     seen: list[int] = []
-    train(
-        config(),
-        tmp_path / "parts",
-        device,
-        lambda step, row: seen.append(step),
-        lambda: len(seen) == 3,
-    )
-    assert seen == [1, 2, 3]
-    assert train(config(), tmp_path / "parts", device) == best
-    whole, parts = (
+    parts = cae_run(images, tmp_path / "parts")
+    encoder = parts.network.e_conv_1[1].weight
+    assert isinstance(encoder, torch.Tensor)
+    before = encoder.detach().clone()
+    parts.train(lambda step, row: seen.append(step), lambda: len(seen) == 1)
+    assert seen == [1] and encoder.equal(before)  # it waits for a quarter of the steps
+    again = cae_run(images, tmp_path / "parts")
+    assert again.train() == best
+    assert not again.network.e_conv_1[1].weight.equal(before)
+    whole, parts_ = (
         load_model(MODEL, tmp_path / run / "weights.safetensors")[1].state_dict()
         for run in ("whole", "parts")
     )
-    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    assert all(torch.equal(whole[key], parts_[key]) for key in whole)
     with (tmp_path / "whole" / "log.csv").open() as file:
-        assert [row["step"] for row in csv.DictReader(file)] == ["2", "4"]
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["2", "4"]
+    assert max(float(row["val_psnr"]) for row in rows) == pytest.approx(best, abs=1e-5)
+
+    # Its averaged weights are where another run begins.
+    start = str(tmp_path / "whole" / "checkpoint.pt")
+    other = cae_run(images, tmp_path / "other", start=start)
+    average = averaged_weights(Path(start))
+    assert all(torch.equal(average[key], v) for key, v in other.network.state_dict().items())
 
 
 @pytest.mark.slow
-def test_the_command_trains_weights_that_compress(nncodec: Run, images: Path) -> None:
+def test_the_command_trains_weights_that_compress(nncodec: Command, images: Path) -> None:
     options = ["--data", images, "--val", images, "-o", "run", "--start", "random"]
-    short = ["--steps", "2", "--batch", "1", "--val-every", "2", "--device", "cpu"]
+    short = ["--steps", "2", "--batch", "1", "--device", "cpu", "--warmup", "0"]
     result = nncodec("train", "cae_16x8x8_refl_pad_bin", *options, *short)
-    assert "validation" in result.stderr and "dB on" in result.stdout
+    assert "step 2  loss " in result.stderr and "  val_psnr " in result.stderr
+    assert result.stdout.startswith("run/weights.safetensors: ") and " dB on " in result.stdout
     photo = next(images.iterdir())
     nncodec("compress", photo, "x.cae", "--weights", "run/weights.safetensors")
     assert "other weights" in nncodec("decompress", "x.cae", "x.png", status=1).stderr
     nncodec("decompress", "x.cae", "x.png", "--weights", "run/weights.safetensors")
-    assert "no network 'cae'" in nncodec("train", "cae", *options, status=2).stderr
+    refused = nncodec("train", MODEL, *options, status=1).stderr
+    assert "checkpoint.pt: of another training; choose another folder" in refused
+
+
+def test_options_that_do_not_concern_what_is_trained(nncodec: Command, images: Path) -> None:
+    options = ["--data", images, "--val", images, "-o", "run"]
+    for model, option, flags, how in (
+        (MODEL, "--noise-end", ["--context"], "with"),
+        (MODEL, "--width", [], "without"),
+        (MODEL, "--blocks", [], "without"),
+        ("bitplane_256", "--frozen", [], "without"),
+        ("bitplane_256", "--lr-proxy", ["--context"], "with"),
+        ("bitplane_256", "--groups", ["--context"], "with"),
+    ):
+        refused = nncodec("train", model, *options, *flags, option, "1", status=2).stderr
+        assert f"{option} has no meaning for {model} {how} --context" in refused
+    assert "no network 'cae'; known are" in nncodec("train", "cae", *options, status=2).stderr
+    odd = nncodec("train", MODEL, *options, "--crop", "100", status=1).stderr
+    assert "the side of a crop is 100, no multiple of 16" in odd
+    missing = nncodec("train", MODEL, *options, "--start", "no.pt", status=1).stderr
+    assert "no.pt: No such file or directory" in missing
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with two pictures of 512x512 pixels, smooth ones with noise."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(2):
+        rng = np.random.default_rng(number)
+        small = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+        smooth = np.asarray(small.resize((512, 512), Image.Resampling.BICUBIC), np.int16)
+        noisy = (smooth + rng.integers(-9, 10, smooth.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / f"{number}.png")
+    return folder
+
+
+CONTEXT = ["--context", "--crops", "5", "--crop", "128", "--steps", "4", "--val-every", "2"]
+
+
+def test_the_command_trains_a_context_model(nncodec: Command, pictures: Path) -> None:
+    options = [*CONTEXT, "--data", pictures, "--val", pictures, "--device", "cpu"]
+    options += ["--width", "16", "--groups", "1", "--lr", "0.01", "--batch", "4"]
+    result = nncodec("train", MODEL, *options, "-o", "bits")
+    assert "step 4  loss " in result.stderr and "  saved " in result.stderr
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("bits/weights.safetensors: ") and "% of the bits saved on " in last
+    data = Path("bits/weights.safetensors")
+    model = build_context(parse_tensors(data.read_bytes(), "it"), 16, "it")
+    bits = np.random.default_rng(0).random((8, 8, 16)) < 0.5
+    assert model.groups == 1 and (model.decode(model.encode(bits), 8, 8) == bits).all()
+
+    # Latents are made once; another run may begin where this one ended.
+    state = read_state(Path("bits/latents.pt"))
+    assert state["train"].shape == (5, 16, 8, 8) and state["val"].shape == (1, 16, 32, 32)
+    state["train"][:] = 1
+    write_state(state, Path("bits/latents.pt"))
+    run = Run(
+        context.ContextRecipe(
+            read_config(Path("bits"), init="bits/checkpoint.pt"), Path("bits"), CPU
+        )
+    )
+    assert run.step == 4 and (run.recipe.bits == 1).all()
+    warm = read_config(Path("bits"), init="bits/checkpoint.pt", seed=1)
+    other = Run(context.ContextRecipe(warm, Path("other"), CPU))
+    assert other.step == 0 and not (other.recipe.bits == 1).all()
+    average = averaged_weights(Path("bits/checkpoint.pt"))
+    assert all(torch.equal(average[key], v) for key, v in other.network.state_dict().items())
+
+
+def read_config(folder: Path, **changes: Any) -> context.Config:
+    """The settings of the run in a folder, changed."""
+    return context.Config(**(read_state(folder / "checkpoint.pt")["config"] | changes))
+
+
+def test_a_signal_saves_the_run(
+    nncodec: Command, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = context.ContextRecipe.draw
+    drawn: list[int] = []
+
+    def interrupt(self: context.ContextRecipe) -> Any:
+        drawn.append(1)
+        if len(drawn) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return draw(self)
+
+    monkeypatch.setattr(context.ContextRecipe, "draw", interrupt)
+    options = [*CONTEXT, "--data", pictures, "--val", pictures, "--device", "cpu", "--width", "8"]
+    handler = signal.getsignal(signal.SIGTERM)
+    result = nncodec("train", MODEL, *options, "-o", "bits", status=130)
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert "interrupted; the same command goes on from bits/checkpoint.pt" in result.stderr
+    assert len(drawn) == 3 and read_state(Path("bits/checkpoint.pt"))["step"] == 3
+    nncodec("train", MODEL, *options, "-o", "bits")
+    nncodec("train", MODEL, *options, "-o", "whole")
+    parts, whole = (averaged_weights(Path(run) / "checkpoint.pt") for run in ("bits", "whole"))
+    assert len(drawn) == 4 + 4 and all(torch.equal(parts[key], whole[key]) for key in whole)
 
 
 def test_validation_crops(images: Path) -> None:

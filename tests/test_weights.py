@@ -32,6 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         }
         for name in ("model_one", "model_two")
     ]
+    models[1]["context"] = {"file": "bits.safetensors", "sha256": "f" * 16 + "0" * 48}
     content = {"default": "model_two", "models": models}
     (tmp_path / "models.json").write_text(json.dumps(content))
     (tmp_path / "model_one.safetensors").write_bytes(CONTENT)
@@ -78,11 +79,25 @@ def test_files_are_checked(folder: Path) -> None:
         weights.load_bytes("model_one")
 
 
+def test_context_models_are_checked_likewise(folder: Path) -> None:
+    assert weights.load_context_bytes("model_one") is None
+    assert weights.entry("model_one").context_id is None
+    assert weights.entry("model_two").context_id == 0b11_1111_1111_1111
+    with pytest.raises(WeightsError, match=r"bits\.safetensors are missing"):
+        weights.load_context_bytes("model_two")
+    (folder / "bits.safetensors").write_bytes(CONTENT)
+    with pytest.raises(WeightsError, match=r"bits\.safetensors are not those"):
+        weights.load_context_bytes("model_two")
+
+
 def test_what_is_shipped_is_sound() -> None:
     clear()
     assert weights.default_model() in MODEL_NUMBERS.values()
     for name, entry in weights.manifest().items():
         assert entry.id == name
         assert hashlib.sha256(weights.load_bytes(name)).hexdigest() == entry.sha256
+        if context := weights.load_context_bytes(name):
+            assert hashlib.sha256(context).hexdigest() == entry.context["sha256"]
+            assert len(context) < 1_000_000
     fingerprints = {entry.fingerprint for entry in weights.manifest().values()}
     assert len(fingerprints) == len(weights.manifest())

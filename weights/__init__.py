@@ -15,6 +15,7 @@ from typing import Any
 from nncodec.formats.errors import UnknownModel, WeightsError
 
 FINGERPRINT_BYTES = 8
+CONTEXT_ID_BITS = 14  # two bytes of a file; they only tell the context models of one model apart
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Entry:
 
     `channels` and `side` are the latent's; `pad` is the padding inside the network ("zeros" or
     "reflect"); `training` says how the weights were made; `kodak` what they measure on the 24 Kodak
-    images ("bpp" of the real files, "psnr" in dB, "ms_ssim").
+    images ("bpp" of the real files, "psnr" in dB, "ms_ssim"); `context` names the "file" and the
+    "sha256" of the context model of their bits, if there is one.
     """
 
     id: str
@@ -34,11 +36,19 @@ class Entry:
     pad: str
     training: Mapping[str, Any] = field(default_factory=dict)
     kodak: Mapping[str, float] = field(default_factory=dict)
+    context: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> bytes:
         """What a .cae file says of the weights it was made with."""
         return bytes.fromhex(self.sha256)[:FINGERPRINT_BYTES]
+
+    @property
+    def context_id(self) -> int | None:
+        """What a .cae file says of the context model it was made with; None if there is none."""
+        if not self.context:
+            return None
+        return int(self.context["sha256"], 16) >> 256 - CONTEXT_ID_BITS
 
 
 def fingerprint(data: bytes) -> bytes:
@@ -77,12 +87,22 @@ def entry(model: str) -> Entry:
 def load_bytes(model: str) -> bytes:
     """The safetensors file of `model`; WeightsError if it is missing or not what was shipped."""
     known = entry(model)
+    return _load(known.file, known.sha256)
+
+
+def load_context_bytes(model: str) -> bytes | None:
+    """The safetensors file of the context model of `model`, checked as above; None without one."""
+    context = entry(model).context
+    return _load(context["file"], context["sha256"]) if context else None
+
+
+def _load(file: str, sha256: str) -> bytes:
     try:
-        data = _read(known.file)
+        data = _read(file)
     except FileNotFoundError:
-        raise WeightsError(f"the weights {known.file} are missing; install nncodec again") from None
-    if hashlib.sha256(data).hexdigest() != known.sha256:
-        raise WeightsError(f"the weights {known.file} are not those that were shipped") from None
+        raise WeightsError(f"the weights {file} are missing; install nncodec again") from None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise WeightsError(f"the weights {file} are not those that were shipped")
     return data
 
 

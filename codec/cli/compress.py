@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -32,7 +33,22 @@ IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".tga"),
 )
+SUFFIXES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+CODINGS = ("auto", "raw", "zstd", "context")  # those of nncodec.formats.bits.Entropy
 DIRECTION = Direction(inputs=IMAGE_SUFFIXES, outputs=(".cae",), suffix=".cae")
+
+
+class ByteCount(click.ParamType[int]):
+    """A number of bytes, with a suffix K, M or G for thousands, millions or billions."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKMG]?)B?", str(value))
+        count = float(match[1]) * SUFFIXES[match[2].upper()] if match else 0
+        if count < 1:
+            self.fail(f"{value!r} is no number of bytes like 20000, 20K or 1.5M", param, ctx)
+        return int(count)
 
 
 @dataclass(frozen=True)
@@ -41,45 +57,34 @@ class Encoder:
 
     network: Network
     model: str | None
-    bpp: float | None
+    target: dict[str, Any]  # the fields of nncodec.rate.Target
     entropy: Entropy
     metadata: tuple[str, ...]
     max_pixels: int | None
 
     def __call__(self, job: Job, target: BinaryIO, advance: Callable[[float], None]) -> Outcome:
         from nncodec.formats.images import MAX_PIXELS, read_image
+        from nncodec.rate import Target
 
         with open_input(job) as (file, size):
             picture = read_image(file, self.max_pixels or MAX_PIXELS)
-        if self.bpp is None:
-            codec = self.network.codec(self.model)
-            rows, columns = codec.header(picture).grid
-            codec.compress_to(
-                picture,
-                target,
-                entropy=self.entropy,
-                metadata=self.metadata,
-                progress=counting(advance, rows * columns),
-            )
-            model = codec.model
-        else:
-            from nncodec.rate import compress_under
-
-            data, model = compress_under(
-                picture,
-                self.bpp,
-                self.network.codec,
-                entropy=self.entropy,
-                metadata=self.metadata,
-            )
-            target.write(data)
+        codec = self.network.codec(self.model)
+        rows, columns = codec.header(picture).grid
+        data = codec.compress_picture(
+            picture,
+            Target(**self.target),
+            entropy=self.entropy,
+            metadata=self.metadata,
+            progress=counting(advance, rows * columns),
+        )
+        target.write(data)
         height, width = picture.pixels.shape[:2]
         return Outcome(
             bytes_in=size(),
             width=width,
             height=height,
-            bpp=target.tell() * 8 / (width * height),
-            model=model,
+            bpp=len(data) * 8 / (width * height),
+            model=codec.model,
             notes=picture.notes,
         )
 
@@ -97,18 +102,37 @@ class Encoder:
     help="One of `nncodec models`; default: the one marked there.",
 )
 @click.option(
+    "-q",
+    "--quality",
+    type=click.FloatRange(0, 100),
+    metavar="Q",
+    help="From 0, smallest, to 100, finest; default 50. Fractions count.",
+)
+@click.option(
     "-b",
     "--bpp",
     type=click.FloatRange(min=0, min_open=True),
     metavar="MAX",
-    help="Use the best model whose file stays under MAX bits per pixel.",
+    help="The best file of at most MAX bits per pixel.",
+)
+@click.option(
+    "--size",
+    type=ByteCount(),
+    metavar="BYTES",
+    help="The best file of at most BYTES; 20K is 20,000, 1.5M a million and a half.",
+)
+@click.option(
+    "--psnr",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="DB",
+    help="The smallest file with a PSNR of at least DB.",
 )
 @click.option(
     "--entropy",
-    type=click.Choice(["auto", "raw", "zstd"]),
+    type=click.Choice(CODINGS),
     default="auto",
-    show_default=True,
-    help="Coding of the bits; auto takes the smaller.",
+    metavar="CODING",
+    help="Coding of the bits: raw, zstd, context, or auto (the default), the smallest of them.",
 )
 @network_options
 @pixel_options
@@ -119,7 +143,10 @@ def compress(
     /,
     inputs: tuple[str, ...],
     model: str | None,
+    quality: float | None,
     bpp: float | None,
+    size: int | None,
+    psnr: float | None,
     entropy: Entropy,
     device: str,
     batch_size: int | None,
@@ -139,12 +166,14 @@ def compress(
     \b
     Example:
       nncodec compress photo.png                        # writes photo.cae
-      nncodec compress photo.png small.cae -b 0.1
+      nncodec compress photo.png fine.cae -q 80
+      nncodec compress photo.png small.cae --size 20K   # never more, rarely less
       nncodec compress -r photos -o cae --skip-existing # mirrored tree, restartable
       cat photo.png | nncodec compress > photo.cae
     """
-    if bpp is not None and (weights or from_command_line(ctx, "model")):
-        raise click.UsageError("-b chooses the model; leave out -m and --weights")
+    target = {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr}
+    if sum(value is not None for value in target.values()) > 1:
+        raise click.UsageError("give one of -q, -b, --size and --psnr")
     if model and not weights:
         entry(model)  # a name that is wrong ends the batch before it begins
     settings = Settings(**batch)
@@ -159,14 +188,9 @@ def compress(
     encoder = Encoder(
         Network(device, batch_size, weights),
         model,
-        bpp,
+        target,
         entropy,
         kept_metadata(metadata, strip),
         max_pixels,
     )
     ctx.exit(run(jobs, encoder, settings))
-
-
-def from_command_line(ctx: click.Context, name: str) -> bool:
-    """Tell an option that was given from one that the environment sets."""
-    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE

@@ -25,7 +25,7 @@ from .progress import counting
 from .sources import open_input
 
 if TYPE_CHECKING:
-    from nncodec.api import Seams
+    from nncodec.fixed import Seams
 
 
 class ImageFormat(click.ParamType[str]):
@@ -50,6 +50,7 @@ class Decoder:
     format: str | None
     smooth: int | None
     seams: Seams
+    stages: int | None
     partial: bool
     metadata: tuple[str, ...]
     max_pixels: int | None
@@ -68,6 +69,7 @@ class Decoder:
                 reader,
                 smooth=self.smooth,
                 seams=self.seams,
+                stages=self.stages,
                 progress=counting(advance, rows * columns),
             )
             bytes_in = size()
@@ -111,6 +113,12 @@ class Decoder:
     help="Decode a patch with the bits around it, or alone, as the networks were published.",
 )
 @click.option(
+    "--stages",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Decode the first N stages only: quicker, and coarser. `info` shows how many there are.",
+)
+@click.option(
     "--partial",
     is_flag=True,
     help="Write what a cut or damaged file still holds; the exit status stays 1.",
@@ -126,6 +134,7 @@ def decompress(
     format_: str | None,
     smooth: int | None,
     seams: Seams,
+    stages: int | None,
     partial: bool,
     device: str,
     batch_size: int | None,
@@ -171,6 +180,7 @@ def decompress(
         format_,
         smooth,
         seams,
+        stages,
         partial,
         kept_metadata(metadata, strip),
         max_pixels,

@@ -9,7 +9,7 @@ import click
 from nncodec.formats.errors import NncodecError
 from nncodec.formats.files import atomic_output, check_output
 
-from .compress import IMAGE_SUFFIXES
+from .compress import CODINGS, IMAGE_SUFFIXES
 from .errors import FAILURE, SUCCESS, complain_about
 from .operands import Filters, inputs
 from .options import (
@@ -22,7 +22,8 @@ from .options import (
 from .progress import Bar
 
 if TYPE_CHECKING:
-    from nncodec.api import Seams
+    from nncodec.fixed import Seams
+    from nncodec.formats.bits import Entropy
     from nncodec.seams import Method
 
 PLOT_FORMATS = ("png", "svg", "pdf")
@@ -83,6 +84,23 @@ class Smoothing(click.ParamType[tuple[str, int]]):
     type=click.Choice(["joint", "alone"]),
     help="Decode patches jointly (the default), each alone, or measure both.",
 )
+@click.option(
+    "--entropy",
+    "codings",
+    multiple=True,
+    type=click.Choice(CODINGS),
+    metavar="CODING",
+    help="Code the bits raw, zstd, context or auto (the default), the smallest; again for more.",
+)
+@click.option(
+    "-q",
+    "--quality",
+    "qualities",
+    multiple=True,
+    type=click.FloatRange(0, 100),
+    metavar="Q",
+    help="Quality of variable-rate models, again for more; default: 0, 10 ... 90.",
+)
 @device_option
 @click.option(
     "--json", "as_json", is_flag=True, help="Write JSON lines instead of the table: all figures."
@@ -117,6 +135,8 @@ def evaluate(
     peer_names: str,
     smooth: tuple[tuple[str, int], ...],
     seams: tuple["Seams", ...],
+    codings: tuple["Entropy", ...],
+    qualities: tuple[float, ...],
     device: str,
     as_json: bool,
     csv_file: Path | None,
@@ -138,6 +158,7 @@ def evaluate(
     Example:
       nncodec eval photos                               # all models and peers
       nncodec eval photos --peers none --seams alone -s 0 -s linear:8 -s step:8
+      nncodec eval photos --peers none --entropy raw --entropy zstd --entropy context
       nncodec eval photos --plot rd.png --csv rd.csv --side-by-side photo.png
     """
     for path in (csv_file, plot_file, picture_file):
@@ -149,13 +170,14 @@ def evaluate(
         raise click.UsageError("--weights are those of one model; name one with -m")
 
     # torch, NumPy and Pillow only from here on.
-    from nncodec.evaluate import peers, picture, plot, run, table
+    from nncodec.evaluate import measurement, peers, picture, plot, run, table
     from nncodec.seams import DEFAULT_METHOD
 
     if plot_file:
         plot.require_matplotlib()
     chosen = peers.select(peer_names)
-    models = run.load_models(ids, weights, device)
+    codings = codings or ("auto",)
+    models = run.load_models(ids, weights, device, codings)
     smoothings: list[tuple[int | None, Method]] = [
         (window, cast("Method", method or DEFAULT_METHOD)) for method, window in smooth
     ]
@@ -165,9 +187,14 @@ def evaluate(
         for window, method in smoothings or [(None, DEFAULT_METHOD)]
     ]
 
+    at = {
+        name: (codec, run.settings(codec, wanted, codings, qualities or run.QUALITIES))
+        for name, codec in models.items()
+    }
     jobs = [job for job, _ in inputs(images, IMAGE_SUFFIXES, True, Filters())]
-    steps = len(models) * len(wanted) + sum(len(peer.settings) for peer in chosen)
-    measured: list[run.Measurement] = []
+    steps = sum(len(one.decodings) for _, settings in at.values() for one in settings)
+    steps += sum(len(peer.settings) for peer in chosen)
+    measured: list[measurement.Measurement] = []
     failed = False
     first = None
     with Bar(len(jobs), shown=not no_progress) as bar:
@@ -178,8 +205,8 @@ def evaluate(
                     raise NncodecError(job.problem or "eval needs files, not a pipe")
                 original = run.load(job.source)
                 of_image = []
-                for measurement in run.measure(original, models, chosen, wanted):
-                    of_image.append(measurement)
+                for one in run.measure(original, at, chosen):
+                    of_image.append(one)
                     bar.advance(len(of_image) / steps)
                 measured += of_image
                 first = first or original

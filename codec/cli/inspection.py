@@ -4,13 +4,12 @@ Neither imports torch, unless ``verify --deep`` decodes.
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
-from nncodec.formats.cae import Header, Reader, Segment
+from nncodec.formats.cae import Coding, Header, Reader, Segment
 from nncodec.formats.errors import NncodecError
 
 from .errors import FAILURE, SUCCESS, complain_about
@@ -146,13 +145,17 @@ def decode(reader: Reader, network: Network) -> None:
 
 
 def check_payloads(reader: Reader) -> None:
-    """Inflate every payload; raise CaeError if one does not hold what it should."""
+    """Inflate every payload; raise CaeError if one does not hold what it should.
+
+    Of a context-coded one only the model could tell more than its checksum does.
+    """
     from nncodec.formats import alpha, bits
 
     for strip in reader.alpha:
         alpha.decode_strip(strip, reader.header)
     for segment in reader.segments():
-        bits.unpack_segment(segment, reader.header)
+        if segment.coding is not Coding.CONTEXT:
+            bits.unpack_segment(segment, reader.header)
 
 
 def without_payload(segment: Segment) -> tuple[int, int, str, int]:
@@ -176,6 +179,7 @@ def contents(reader: Reader, segments: Sequence[tuple[int, int, str, int]], size
         "model": header.model,
         "weights": header.fingerprint.hex(),
         "weights_shipped": shipped(header),
+        "context_shipped": context_shipped(header),
         "latent": [header.channels, header.side, header.side],
         "patch": header.patch,
         "grid": list(header.grid),
@@ -184,7 +188,7 @@ def contents(reader: Reader, segments: Sequence[tuple[int, int, str, int]], size
         "planes": header.planes,
         "params": list(header.params),
         "data_chunks": header.n_chunks,
-        "codings": dict(Counter(coding for _, _, coding, _ in segments)),
+        "codings": by_coding(header, segments),
         "data_bytes": data,
         "alpha_bytes": alpha,
         "metadata_bytes": metadata,
@@ -200,12 +204,34 @@ def shipped(header: Header) -> bool:
     return entry is not None and entry.fingerprint == header.fingerprint
 
 
+def context_shipped(header: Header) -> bool | None:
+    """Tell whether this program has the file's context model, too; None if it needs none."""
+    from nncodec.weights import manifest
+
+    if not header.params:
+        return None
+    return shipped(header) and header.params == (manifest()[header.model].context_id,)
+
+
+def by_coding(header: Header, segments: Sequence[tuple[int, int, str, int]]) -> Record:
+    """Return for each coding how many segments it codes, in how many bytes, and what it saves."""
+    codings: Record = {}
+    for index, _, coding, size in segments:
+        found = codings.setdefault(coding, {"segments": 0, "bytes": 0, "bits_saved": 0})
+        found["segments"] += 1
+        found["bytes"] += size
+        found["bits_saved"] += 8 * (header.segment_bytes(index) - size)
+    return codings
+
+
 def table(record: Record) -> str:
     """Return a record of `contents` for people."""
     channels, side, _ = record["latent"]
     rows, columns = record["grid"]
     pads = ", ".join(f"{side} {pixels}" for side, pixels in record["pad"].items() if pixels)
-    codings = ", ".join(f"{number} {coding}" for coding, number in record["codings"].items())
+    codings = [coding_text(*coding) for coding in record["codings"].items()]
+    if record["context_shipped"] is False:
+        codings.append("with a context model that is not shipped")
     known = "shipped" if record["weights_shipped"] else "not shipped: decompress needs --weights"
     chunks = plural(record["data_chunks"], "segment")
     lines = {
@@ -217,7 +243,8 @@ def table(record: Record) -> str:
         "patches": f"{rows} rows x {columns} columns of {record['patch']} x {record['patch']}"
         f" pixels; {channels} x {side} x {side} bits each",
         "pad": f"{pads} ({record['pad_mode']})" if pads else "none",
-        "data": f"{record['data_bytes']:,} bytes in {chunks} ({codings})",
+        "data": f"{record['data_bytes']:,} bytes in {chunks}",
+        "coding": "; ".join(codings) or "none",
     }
     if record["alpha_bytes"]:
         lines["alpha"] = f"{record['alpha_bytes']:,} bytes"
@@ -231,6 +258,15 @@ def segment_record(header: Header, index: int, plane: int, coding: str, size: in
     """Return what ``info -v`` tells of a segment."""
     place = header.segment_patches(index)._asdict()
     return {"plane": plane, "segment": index, **place, "coding": coding, "bytes": size}
+
+
+def coding_text(coding: str, record: Record) -> str:
+    """Return one coding of `by_coding` for people."""
+    text = f"{coding} ({plural(record['segments'], 'segment')})"
+    saved = record["bits_saved"] / (8 * record["bytes"] + record["bits_saved"])
+    if saved:
+        text += f", {100 * abs(saved):.1f} % {'smaller' if saved > 0 else 'larger'} than raw"
+    return text
 
 
 def segment_line(record: Record) -> str:

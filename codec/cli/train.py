@@ -1,20 +1,81 @@
-"""``nncodec train``: weights for one of the networks, from a folder of photographs."""
+"""``nncodec train``: a network, or the context model of what it makes, from photographs."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from nncodec.formats.errors import UnknownModel
+
 from .errors import INTERRUPTED, complain
-from .options import ModelId, device_option, no_progress_option
+from .options import ModelId, device_option, no_progress_option, together
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+COUNT = click.IntRange(min=1)
+RATE = click.FloatRange(min=0, min_open=True)
+SHARE = click.FloatRange(0, 1)
+
+OTHERS = ("step", "lr", "seconds")  # columns of the log that are no figures
+
+
+def setting(name: str, kind: click.ParamType[Any], help: str, metavar: str = "N") -> Any:
+    """An option for a field of the recipes' settings."""
+    return click.option(name, type=kind, metavar=metavar, help=help)
+
+
+settings_options = together(
+    [
+        setting(
+            "--start",
+            click.STRING,
+            "closed-form (the default), random, or a .safetensors file or checkpoint.pt to go on"
+            " from. With --context: the weights of the network, if not those that ship.",
+            "HOW",
+        ),
+        setting(
+            "--init",
+            click.STRING,
+            "With --context: a checkpoint.pt of another such run to begin with.",
+            "FILE",
+        ),
+        setting("--steps", COUNT, "Length of the learning rate's schedule."),
+        setting("--warmup", click.IntRange(min=0), "Steps in which the learning rate rises."),
+        setting("--crop", click.IntRange(min=96), "Pixels along a side of a crop."),
+        setting("--batch", COUNT, "Crops or windows a step."),
+        setting("--lr", RATE, "Peak learning rate.", "X"),
+        setting(
+            "--lr-encoder",
+            click.FloatRange(min=0),
+            "CAE: the encoder's learning rate, relative to the decoder's.",
+            "X",
+        ),
+        setting("--frozen", SHARE, "CAE: part of the steps in which the encoder stays.", "X"),
+        setting(
+            "--floor", RATE, "CAE: squared error (of 1) below which a crop weighs no more.", "X"
+        ),
+        setting("--noise", SHARE, "CAE: width of the binarization's noise.", "X"),
+        setting("--noise-end", SHARE, "CAE: part of the steps after which it is gone.", "X"),
+        setting("--blocks", COUNT, "Variable rate: blocks of either transform."),
+        setting("--channels", COUNT, "Variable rate: channels of the latent."),
+        setting("--lr-linear", RATE, "Variable rate: of the layers that carry the picture.", "X"),
+        setting("--lr-proxy", RATE, "Variable rate: of the network that stands for the rate.", "X"),
+        setting("--crops", COUNT, "Context: crops whose bits or latents are learned from."),
+        setting("--window", COUNT, "Context: latent positions along a side of a window."),
+        setting("--groups", COUNT, "Context of a CAE: groups of channels, coded one by one."),
+        setting("--width", COUNT, "Context: channels of the network."),
+        setting("--narrow", COUNT, "Context, variable rate: channels where it looks around."),
+        setting("--val-every", COUNT, "Steps from one validation, and checkpoint, to the next."),
+        setting("--seed", click.INT, "Seed of weights, crops and noise."),
+    ]
+)
 
 
 @click.command()
@@ -28,39 +89,9 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     required=True,
     help="Folder of the run; a run that is found there goes on.",
 )
-@click.option(
-    "--start",
-    default="closed-form",
-    show_default=True,
-    metavar="HOW",
-    help="closed-form, random, or a .safetensors file to go on from.",
-)
-@click.option("--steps", type=click.IntRange(min=1), help="Length of the learning rate's schedule.")
-@click.option("--crop", type=click.IntRange(min=96), help="Pixels along a side of a crop.")
-@click.option("--batch", type=click.IntRange(min=1), help="Crops a step.")
-@click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate.")
-@click.option(
-    "--lr-encoder",
-    type=click.FloatRange(min=0),
-    help="The encoder's learning rate, relative to the decoder's.",
-)
-@click.option(
-    "--frozen",
-    type=click.FloatRange(0, 1),
-    help="Part of the steps in which the encoder stays as it starts.",
-)
-@click.option(
-    "--floor",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Squared error (of 1) below which a crop no longer weighs more.",
-)
-@click.option("--noise", type=click.FloatRange(0, 1), help="Width of the binarization's noise.")
-@click.option(
-    "--noise-end", type=click.FloatRange(0, 1), help="Part of the steps after which it is gone."
-)
-@click.option("--val-every", type=click.IntRange(min=1), help="Steps between validations.")
-@click.option("--seed", type=int, help="Seed of weights, crops and noise.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads on a CPU.")
+@click.option("--context", is_flag=True, help="Train the context model of what MODEL makes.")
+@settings_options
+@click.option("--threads", type=COUNT, metavar="N", help="Threads on a CPU.")
 @device_option
 @no_progress_option
 @click.pass_context
@@ -71,6 +102,7 @@ def train(
     data: Path,
     val: Path,
     output: Path,
+    context: bool,
     device: str,
     threads: int | None,
     no_progress: bool,
@@ -80,51 +112,81 @@ def train(
 
     The folder of the run gets checkpoint.pt, log.csv and weights.safetensors, which --weights of
     the other commands takes. Interrupted (Ctrl-C, or SIGTERM), the run is saved and goes on when it
-    is started again. Under torchrun, several GPUs share each step.
+    is started again. Under torchrun, several GPUs share each step. Options that do not concern what
+    is trained are refused.
+
+    With --context, a network is trained that predicts the bits of a CAE: what --entropy context
+    codes with. The variable-rate model, bitplane_256, takes two stages: the first leaves its
+    transform in transform.safetensors, the second, with --context, all in one weights.safetensors.
 
     \b
     Example:
       nncodec train cae_16x16x16_zero_pad_bin --data photos/train --val photos/val -o run
       nncodec compress photo.png --weights run/weights.safetensors
+      nncodec train cae_16x16x16_zero_pad_bin --context --data photos/train --val photos/val -o bits
+      nncodec train bitplane_256 --data photos/train --val photos/val -o one
+      nncodec train bitplane_256 --context --start one/transform.safetensors \\
+          --data photos/train --val photos/val -o two
     """
     import torch
 
-    from nncodec.models.cae import SPECS
-    from nncodec.train.loop import Config
-    from nncodec.train.loop import train as run
+    from nncodec.train.loop import Run
+    from nncodec.train.processes import rank
+    from nncodec.train.recipes import recipe_for
     from nncodec.transform import pick_device
 
-    if model not in SPECS:
-        raise click.UsageError(f"no network {model!r}; known are {', '.join(SPECS)}")
+    try:
+        recipe = recipe_for(model, context)
+    except UnknownModel as error:
+        raise click.UsageError(str(error)) from None
+    given = {name: value for name, value in settings.items() if value is not None}
+    for name in given.keys() - {field.name for field in dataclasses.fields(recipe.settings)}:
+        option, how = "--" + name.replace("_", "-"), "with" if context else "without"
+        raise click.UsageError(f"{option} has no meaning for {model} {how} --context")
+    config = recipe.settings(model, str(data), str(val), **given)
     if threads:
         torch.set_num_threads(threads)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         torch.distributed.init_process_group()
         device = f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else "cpu"
-    given = {name: value for name, value in settings.items() if value is not None}
-    config = Config(model=model, data=str(data), val=str(val), **given)
 
-    stopped = False
+    run = Run(recipe(config, output, pick_device(device)))
+    first = rank() == 0
+    with progress(config.steps, model, no_progress or not first) as bar, until_told() as told:
+        best = run.train(reporter(bar), told)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    if run.step < config.steps:
+        complain(f"interrupted; the same command goes on from {run.checkpoint}")
+        ctx.exit(INTERRUPTED)
+    if first:
+        click.echo(f"{output / recipe.output}: {recipe.figure.format(best)} on {val}")
 
-    def stop(number: int, frame: object) -> None:
-        nonlocal stopped
-        stopped = True
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    bar = click.progressbar(
-        length=config.steps,
-        label=model,
+@contextmanager
+def until_told() -> Iterator[Callable[[], bool]]:
+    """What tells whether the process has been interrupted, or told to end."""
+    heard: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [
+        signal.signal(number, lambda number, frame: heard.append(number)) for number in numbers
+    ]
+    try:
+        yield lambda: bool(heard)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def progress(steps: int, label: str, hidden: bool) -> Any:
+    """A bar on the terminal's standard error."""
+    return click.progressbar(
+        length=steps,
+        label=label,
         file=sys.stderr,
-        hidden=no_progress or not sys.stderr.isatty(),
+        hidden=hidden or not sys.stderr.isatty(),
         show_pos=True,
     )
-    with bar:
-        best = run(config, output, pick_device(device), reporter(bar), lambda: stopped)
-    if stopped:
-        complain(f"interrupted; the same command goes on from {output / 'checkpoint.pt'}")
-        ctx.exit(INTERRUPTED)
-    click.echo(f"{output / 'weights.safetensors'}: {best:.2f} dB on {val}")
 
 
 def reporter(bar: Any) -> Callable[[int, dict[str, float]], None]:
@@ -132,8 +194,9 @@ def reporter(bar: Any) -> Callable[[int, dict[str, float]], None]:
 
     def report(step: int, row: dict[str, float]) -> None:
         bar.update(step - bar.pos)
-        if "val_psnr" in row:
-            line = f"step {step}  loss {row['loss']:.4f}  validation {row['val_psnr']:.3f} dB"
+        if "step" in row:
+            figures = [f"{name} {value:.4f}" for name, value in row.items() if name not in OTHERS]
+            line = "  ".join([f"step {step}", *figures])
             click.echo(("\r" if not bar.hidden else "") + line, err=True)
 
     return report

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .bdrate import Curve, bd_rate, quality_at, rate_at
+from .measurement import Mean, finite
 from .metrics import decibels
-from .run import Mean, finite
 
 
 @dataclass(frozen=True)

@@ -61,11 +61,9 @@ def versions(
     """
     rows = []
     for name, codec in models.items():
-        data = io.BytesIO()
-        codec.compress_to(original.picture, data)
-        size = data.tell()
-        data.seek(0)
-        decoded = decode(codec, data, decoding)
+        data = codec.compress_picture(original.picture)
+        size = len(data)
+        decoded = decode(codec, io.BytesIO(data), decoding)
         row = [
             Panel("original", original.pixels),
             Panel(f"nncodec {name}", rgb(to_pil(decoded)), size),

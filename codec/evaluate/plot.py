@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from nncodec.formats.errors import NncodecError
 
 from .compare import grouped
+from .measurement import Mean
 from .metrics import decibels
-from .run import Mean
 from .table import Report
 
 if TYPE_CHECKING:

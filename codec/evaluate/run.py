@@ -4,115 +4,35 @@ Every codec gets the same pixels, 8 bits a sample, grey or RGB, without alpha an
 rates compare. Reading the image and measuring it are not timed.
 """
 
-import math
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, ParamSpec, TypeVar
+from typing import BinaryIO, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from nncodec.api import Codec, Seams, codec_for
+from nncodec.api import Codec, codec_for
+from nncodec.fixed import Seams
+from nncodec.formats.bits import Entropy
 from nncodec.formats.cae import Header, Reader
 from nncodec.formats.images import Picture, from_array, read_image, to_pil
+from nncodec.rate import Target
 from nncodec.seams import DEFAULT_METHOD, DEFAULT_WINDOW, Borders, Method, Pixels, borders
 from nncodec.weights import manifest
 
 from . import metrics
+from .measurement import Measurement
 from .peers import Peer
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+QUALITIES = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90)  # of variable-rate models
 PATCH = 128  # of the grid at which seams are looked for where no model says where its are
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One image through one codec at one setting."""
-
-    image: str
-    codec: str
-    setting: str
-    pixels: int
-    bytes: int  # of the file
-    psnr: float  # dB; inf without any error
-    ms_ssim: float  # nan for images that are too small for it
-    blockiness: float  # nan for images without borders
-    encode_seconds: float
-    decode_seconds: float
-
-    @property
-    def bpp(self) -> float:
-        """Bits per pixel of the original image."""
-        return 8 * self.bytes / self.pixels
-
-    def record(self) -> dict[str, Any]:
-        """Return the fields and the rate; None for what is not finite: JSON has no word for it."""
-        return finite({**asdict(self), "bpp": self.bpp})
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The means over the images that one codec coded at one setting."""
-
-    codec: str
-    setting: str
-    images: int
-    bpp: float
-    psnr: float
-    ms_ssim: float
-    blockiness: float
-    encode_mps: float  # megapixels per second, over all images
-    decode_mps: float
-
-    def record(self) -> dict[str, Any]:
-        """Return the fields; None for what is not finite."""
-        return finite(asdict(self))
-
-
-def means(measurements: Sequence[Measurement]) -> list[Mean]:
-    """Return the mean over the images for each codec and setting, in order of appearance.
-
-    Images for which a measure is not defined (MS-SSIM of small ones) are left out of its mean.
-    """
-    groups: dict[tuple[str, str], list[Measurement]] = {}
-    for one in measurements:
-        groups.setdefault((one.codec, one.setting), []).append(one)
-    return [_mean(codec, setting, group) for (codec, setting), group in groups.items()]
-
-
-def _mean(codec: str, setting: str, group: Sequence[Measurement]) -> Mean:
-    megapixels = sum(one.pixels for one in group) / 1e6
-    return Mean(
-        codec,
-        setting,
-        len(group),
-        statistics.fmean(one.bpp for one in group),
-        statistics.fmean(one.psnr for one in group),
-        _defined_mean([one.ms_ssim for one in group]),
-        _defined_mean([one.blockiness for one in group]),
-        megapixels / sum(one.encode_seconds for one in group),
-        megapixels / sum(one.decode_seconds for one in group),
-    )
-
-
-def _defined_mean(values: Sequence[float]) -> float:
-    defined = [value for value in values if not math.isnan(value)]
-    return statistics.fmean(defined) if defined else math.nan
-
-
-def finite(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields with None in the place of every inf and nan."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in fields.items()
-    }
 
 
 class Decoding(NamedTuple):
@@ -159,41 +79,69 @@ def rgb(image: Image.Image) -> Pixels:
     return np.asarray(image.convert("RGB"))
 
 
-def measure(
-    original: Original,
-    models: Mapping[str, Codec],
-    peers: Sequence[Peer],
+class Setting(NamedTuple):
+    """What a model is told to do: the quality (of a variable-rate one), coding and decodings."""
+
+    target: Target
+    coding: Entropy
+    decodings: Sequence[Decoding]
+
+    def label(self, decoding: Decoding) -> str:
+        """What a table says of it."""
+        words = [f"q {self.target.quality:g}"] if self.target.quality is not None else []
+        words += [decoding.label] if self.target.quality is None else []
+        return ", ".join(words + ([self.coding] if self.coding != "auto" else []))
+
+
+def settings(
+    codec: Codec,
     decodings: Sequence[Decoding] = (Decoding(),),
+    codings: Sequence[Entropy] = ("auto",),
+    qualities: Sequence[float] = QUALITIES,
+) -> list[Setting]:
+    """Return the settings at which a model is measured.
+
+    One of fixed rate is measured with every coding of its bits and every decoding, one of variable
+    rate at every quality.
+    """
+    if codec.variable:
+        return [Setting(Target(quality=quality), "auto", [Decoding()]) for quality in qualities]
+    return [Setting(Target(), coding, decodings) for coding in codings]
+
+
+def measure(
+    original: Original, models: Mapping[str, tuple[Codec, Sequence[Setting]]], peers: Sequence[Peer]
 ) -> Iterator[Measurement]:
     """Yield the measurements of one image through each codec at each of its settings.
 
-    ``models`` are nncodec's, by the name that the measurements get; each is measured with every
-    decoding. Raises NncodecError where a codec fails.
+    ``models`` are nncodec's, by the name that the measurements get. Raises NncodecError where a
+    codec fails.
     """
     seams = _even_grid(original.pixels)
     with tempfile.TemporaryDirectory(prefix="nncodec-eval-") as folder:
         file = Path(folder, "image.cae")
-        for name, codec in models.items():
-            encode_seconds = _timed(_compress, codec, original.picture, file)[0]
+        work = ((name, codec, one) for name, (codec, many) in models.items() for one in many)
+        for name, codec, setting in work:
+            encode_seconds = _timed(_compress, codec, original.picture, file, setting)[0]
             with file.open("rb") as stream:
                 seams = _grid(Reader(stream).header)
-            for decoding in decodings:
+            for decoding in setting.decodings:
                 decode_seconds, picture = _timed(_decompress, codec, file, decoding)
                 yield _measurement(
                     original,
-                    (name, decoding.label),
+                    (name, setting.label(decoding)),
                     file.stat().st_size,
                     to_pil(picture),
                     seams,
                     (encode_seconds, decode_seconds),
                 )
     for peer in peers:
-        for setting in peer.settings:
-            encode_seconds, data = _timed(peer.encode, original.image, setting)
+        for level in peer.settings:
+            encode_seconds, data = _timed(peer.encode, original.image, level)
             decode_seconds, decoded = _timed(peer.decode, data)
             yield _measurement(
                 original,
-                (peer.title, peer.label(setting)),
+                (peer.title, peer.label(level)),
                 len(data),
                 decoded,
                 seams,
@@ -201,21 +149,22 @@ def measure(
             )
 
 
-def load_models(ids: Sequence[str], weights: str | None, device: str) -> dict[str, Codec]:
+def load_models(
+    ids: Sequence[str], weights: str | None, device: str, codings: Sequence[Entropy] = ("auto",)
+) -> dict[str, Codec]:
     """Return the codecs of the models called ``ids``, or of all that are shipped, by their names.
 
     ``weights`` is a file for the one model that is named, or that the file itself names. Each
-    codec has been used once, so that what only the first call costs is not timed.
+    codec has been used once with each of ``codings``, so that what only the first call costs is
+    not timed. Raises NncodecError if a model or coding is not there.
     """
     names: Sequence[str | None] = ids or ([None] if weights else list(manifest()))
     codecs = [codec_for(name, device, weights) for name in dict.fromkeys(names)]
+    blank = np.zeros((PATCH, PATCH, 3), np.uint8)
     for codec in codecs:
-        _warm_up(codec)
+        for coding in ("auto",) if codec.variable else codings:
+            codec.decompress(codec.compress(blank, entropy=coding))
     return {codec.model: codec for codec in codecs}
-
-
-def _warm_up(codec: Codec) -> None:
-    codec.decompress(codec.compress(np.zeros((PATCH, PATCH, 3), np.uint8)))
 
 
 def _measurement(
@@ -239,9 +188,9 @@ def _measurement(
     )
 
 
-def _compress(codec: Codec, picture: Picture, path: Path) -> None:
-    with path.open("wb") as file:
-        codec.compress_to(picture, file)
+def _compress(codec: Codec, picture: Picture, path: Path, setting: Setting) -> None:
+    data = codec.compress_picture(picture, setting.target, entropy=setting.coding)
+    path.write_bytes(data)
 
 
 def _decompress(codec: Codec, path: Path, decoding: Decoding) -> Picture:

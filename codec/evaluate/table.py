@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .compare import AtPoint, at_points, grouped, over_curves
-from .run import Mean, Measurement, means
+from .measurement import Mean, Measurement, means
 
 ABSENT = "-"
 

@@ -9,7 +9,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -148,14 +147,6 @@ class Cae(nn.Module):
             self.d_up_conv_3 = stage(*last, nn.Tanh())
         else:
             self.d_up_conv_3 = stage(*up(256, 16, 3, pad), nn.Tanh())
-
-    def place(self, device: torch.device) -> "Cae":
-        """Move to ``device``, the filters laid out channels last, as convolutions like them."""
-        self.to(device)
-        for parameter in self.parameters():
-            if parameter.ndim == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-        return self
 
     def analyse(self, patches: Tensor) -> Tensor:
         """Map patches (n, 3, 128, 128) in [0, 1] to latents (n, C, H, W) in [-1, 1]."""

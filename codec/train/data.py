@@ -51,8 +51,11 @@ class Crops:
     def from_folder(cls, folder: Path, size: int, device: torch.device) -> "Crops":
         return cls([load_rgb(p) for p in list_images(folder)], size, device)
 
-    def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return ``count`` crops, float32 (count, 3, size, size) in [0, 1]."""
+    def draw(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return ``count`` crops, float32 (count, 3, size, size) in [0, 1].
+
+        ``generator`` of random numbers: None is torch's own.
+        """
         which = torch.multinomial(self.chances, count, replacement=True, generator=generator)
         unit = torch.rand(2, count, generator=generator, dtype=torch.float64)
         top = (unit[0] * (self.heights[which] - self.size + 1)).long()

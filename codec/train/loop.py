@@ -1,268 +1,248 @@
-"""Training of a fixed-rate CAE: one loop, resumable at any step."""
+"""The loop that all training shares: it can stop after any step, and goes on exactly.
 
-import csv
+A recipe says what is trained, on what, and how that is measured. The rest is the same for all: the
+schedule of the learning rates, averaged weights, checkpoints, the log. What is drawn at random in a
+step depends on the seed and the number of the step alone, so that no generator need be kept.
+"""
+
+import copy
 import dataclasses
 import math
-import os
 import time
+import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from nncodec.checkpoint import load_model, save_weights
-from nncodec.models.cae import SPECS, Cae
+from nncodec.formats.errors import NncodecError, WeightsError
+from nncodec.models.place import place
 
-from .data import Crops, validation_crops
-from .muon import Muon
-from .start import closed_form_start
+from .files import State, append_row, fill, read_state, write_state
+from .processes import anywhere, average_gradients, rank, share_weights
 
-MARGIN = 16  # pixels along the border of a crop that its padding spoils
-START_CROPS = 150  # that the closed-form start is fitted on
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.csv"
+
+Report = Callable[[int, dict[str, float]], None]
 
 
 @dataclass
-class Config:
-    """Everything that decides a run; saved with its checkpoints."""
+class Settings:
+    """What decides a run, whatever its recipe; saved with its checkpoints."""
 
-    model: str  # an id of nncodec.models.cae.SPECS
+    model: str  # the id of the model that this is, or belongs to
     data: str  # folder of training images
     val: str  # folder of images for choosing
-    start: str = "closed-form"  # or "random", or a safetensors file with weights to go on from
+    start: str = ""  # the weights to begin with
     steps: int = 4_000  # the learning rate's cosine ends here
-    crop: int = 192  # pixels along a side of a training crop, a multiple of 16
-    batch: int = 2  # crops a step, on each process
-    lr: float = 1e-3  # peak learning rate of the filters (Muon)
-    lr_bias: float = 2e-4  # peak learning rate of the biases (Adam)
-    lr_encoder: float = 0.1  # the encoder's rates, relative to the decoder's
-    frozen: float = 0.25  # fraction of the steps in which the encoder keeps its start
+    crop: int = 192  # pixels along a side of a training crop
+    batch: int = 4  # crops a step, on each process
+    lr: float = 1e-3  # peak learning rate
     warmup: int = 50  # steps of linear warm-up
-    noise: float = 0.2  # width of the binarization noise at the start ...
-    noise_end: float = 0.4  # ... from this fraction of the steps on there is none
-    floor: float = 1e-3  # squared error below which a crop no longer weighs more
+    final: float = 0.01  # what is left of the learning rates in the end
     ema: float = 0.998  # decay of the averaged weights, which are what is kept
     clip: float = 1.0  # largest norm of the gradient
-    val_every: int = 200
-    val_crops: int = 3  # crops of each validation image
+    val_every: int = 200  # steps from one validation, and checkpoint, to the next
     seed: int = 0
     bf16: bool = True  # matrix arithmetic in bfloat16
 
 
-def squared_error(output: Tensor, crops: Tensor) -> Tensor:
-    """Mean squared error of each crop, (n,), less what its padding spoils.
+S = TypeVar("S", bound=Settings)
 
-    A decoder that sees the bits around a patch has that padding at the edges of the picture only.
+
+class Recipe(ABC, Generic[S]):
+    """What is trained, on what, and how that is measured.
+
+    A constructor makes the ``network``, all that is trained, with random weights on the CPU, and
+    reads the images.
     """
-    inner = slice(MARGIN, -MARGIN)
-    return (output - crops)[..., inner, inner].square().mean((1, 2, 3))
+
+    settings: ClassVar[type[Settings]]
+    judge: ClassVar[str]  # the column of the log that the best weights are told by
+    sign: ClassVar[int] = 1  # -1: the smaller the better
+    figure: ClassVar[str]  # how that column is written
+    output: ClassVar[str] = "weights.safetensors"
+    grain: ClassVar[int] = 16  # pixels that the side of a crop is a multiple of
+
+    network: nn.Module
+
+    def __init__(self, config: S, folder: Path, device: torch.device) -> None:
+        if config.crop % self.grain:
+            raise NncodecError(f"the side of a crop is {config.crop}, no multiple of {self.grain}")
+        self.config = config
+        self.folder = folder
+        self.device = device
+        folder.mkdir(parents=True, exist_ok=True)
+        seed(config, "start")
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the run has yet to begin."""
+        return not (self.folder / CHECKPOINT).exists()
+
+    def autocast(self) -> torch.autocast:
+        """Arithmetic as the settings want it."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16)
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Give the network its first weights."""
+
+    @abstractmethod
+    def optimizers(self) -> list[Optimizer]:
+        """Of all weights; "peak" is the learning rate of a group, before the schedule."""
+
+    @abstractmethod
+    def loss(self, step: int) -> Tensor:
+        """The loss of a batch that is drawn now."""
+
+    @abstractmethod
+    def validate(self, average: Any) -> dict[str, float]:
+        """The figures of the log for a network with averaged weights, or parts of them."""
+
+    @abstractmethod
+    def export(self, average: Any, path: Path) -> None:
+        """Write what ships."""
 
 
-def psnr_loss(output: Tensor, crops: Tensor, floor: float) -> Tensor:
-    """Mean over crops of log(mse + floor).
-
-    Quality is reported as mean PSNR, a logarithm; a plain mean of squared errors would
-    spend the network on the few that no code of this rate can render.
-    """
-    mse = squared_error(output, crops)
-    return torch.log(mse + floor).mean()
+def seed(config: Settings, when: int | str) -> None:
+    """Let all random numbers from now on depend on the seed, the process and ``when`` alone."""
+    torch.manual_seed(zlib.crc32(f"{config.seed} {rank()} {when}".encode()))
 
 
-def schedule(config: Config, step: int) -> float:
-    """Factor of the learning rates: linear warm-up, then a cosine down to 1 %."""
+def schedule(config: Settings, step: int) -> float:
+    """Factor of the learning rates: linear warm-up, then a cosine down to what is left."""
     if step < config.warmup:
         return (step + 1) / config.warmup
     t = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
-    return 0.01 + 0.99 * (1 + math.cos(math.pi * t)) / 2
+    return config.final + (1 - config.final) * (1 + math.cos(math.pi * t)) / 2
 
 
-def noise_width(config: Config, step: int) -> float:
-    """Noise falls linearly, so that the decoder ends on the bits that inference will give it."""
-    end = config.noise_end * config.steps
-    return config.noise * max(0.0, 1 - step / end) if end > 0 else 0.0
+class Run:
+    """A recipe on its way: the network and its average, the optimizers, the step.
 
+    The run that is found in the recipe's folder goes on, else one begins. Raises WeightsError if
+    what is found there is of another network.
+    """
 
-def average_gradients(model: nn.Module) -> None:
-    """Over all processes, if there are several."""
-    if distributed.is_initialized():
-        for parameter in model.parameters():
-            if parameter.grad is not None:
-                distributed.all_reduce(parameter.grad)
-                parameter.grad /= distributed.get_world_size()
-
-
-class Trainer:
-    """The state of a run: model, averaged weights, optimizer, step and random generators."""
-
-    def __init__(self, config: Config, device: torch.device) -> None:
-        self.config = config
-        self.device = device
-        self.rank = int(os.environ.get("RANK", "0"))
-        torch.manual_seed(config.seed)
-        self.generator = torch.Generator().manual_seed(config.seed + self.rank)
-        self.model = Cae(SPECS[config.model])
-        self.optimizers = self.make_optimizers()
-        self.ema: dict[str, Tensor] = {}
+    def __init__(self, recipe: Recipe[Any]) -> None:
+        self.recipe = recipe
+        self.config: Settings = recipe.config
+        self.network = recipe.network
+        self.checkpoint = recipe.folder / CHECKPOINT
         self.step = 0
-        self.best = -math.inf
+        self.best = -recipe.sign * math.inf
+        self.seconds = 0.0
+        state = None if recipe.fresh else read_state(self.checkpoint)
+        if state is None:
+            recipe.begin()
+        place(self.network, recipe.device)
+        share_weights(self.network)
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.optimizers = recipe.optimizers()
+        if state is not None:
+            self._load(state)
 
-    def make_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Muon for the filters, Adam for the biases; the encoder's in a group of their own."""
+    def _load(self, state: State) -> None:
+        """Take everything from a checkpoint but the settings, which may have changed."""
+        name = str(self.checkpoint)
+        try:
+            fill(self.network, state["model"], name)
+            fill(self.average, state["ema"], name)
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                peaks = [group["peak"] for group in optimizer.param_groups]
+                optimizer.load_state_dict(saved)
+                for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                    group["peak"] = peak
+            self.step = state["step"]
+            same = state["config"].get("model", self.config.model) == self.config.model
+        except (KeyError, ValueError):
+            same = False
+        if not same:
+            raise WeightsError(f"{name}: of another training; choose another folder for this one")
+        self.best = state.get("best", self.best)
+        self.seconds = state.get("seconds", 0.0)
 
-        def groups(dims: int, lr: float) -> list[dict[str, Any]]:
-            named = [(n, p) for n, p in self.model.named_parameters() if p.ndim == dims]
-            encoder = [p for n, p in named if n.startswith("e_")]
-            decoder = [p for n, p in named if not n.startswith("e_")]
-            slow = lr * self.config.lr_encoder
-            return [{"params": decoder, "peak": lr}, {"params": encoder, "peak": slow}]
-
-        config = self.config
-        return [
-            Muon(groups(4, config.lr), lr=config.lr),
-            torch.optim.Adam(groups(1, config.lr_bias), betas=(0.9, 0.99)),
-        ]
-
-    def begin(self, crops: Crops) -> None:
-        """Give the model its first weights."""
-        if self.config.start == "closed-form":
-            closed_form_start(self.model, crops.draw(START_CROPS, self.generator).cpu())
-        elif self.config.start != "random":
-            _, network, _ = load_model(self.config.model, self.config.start)
-            self.model.load_state_dict(network.state_dict())
-        if distributed.is_initialized():
-            for tensor in self.model.state_dict().values():
-                distributed.broadcast(tensor, 0)
-        self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
-
-    def save(self, path: Path) -> None:
+    def save(self) -> None:
+        """Write the checkpoint."""
         state = {
             "config": dataclasses.asdict(self.config),
-            "model": self.model.state_dict(),
-            "ema": self.ema,
-            "optimizers": [o.state_dict() for o in self.optimizers],
+            "model": self.network.state_dict(),
+            "ema": self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "best": self.best,
-            "generator": self.generator.get_state(),
-            "torch_rng": torch.get_rng_state(),
+            "seconds": self.seconds,
         }
-        partial = path.with_suffix(".part")
-        torch.save(state, partial)
-        partial.replace(path)
+        write_state(state, self.checkpoint)
 
-    def load(self, path: Path) -> None:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.ema = state["ema"]
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.step, self.best = state["step"], state["best"]
-        self.generator.set_state(state["generator"])
-        torch.set_rng_state(state["torch_rng"])
-
-    def to_device(self) -> None:
-        self.model.place(self.device)
-        self.ema = {k: v.to(self.device) for k, v in self.ema.items()}
-
-    def update(self, crops: Tensor) -> float:
+    def update(self) -> float:
         """One step of the optimizers; returns the loss."""
         config = self.config
-        frozen = self.step < config.frozen * config.steps
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(not (frozen and name.startswith("e_")))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
-            output = self.model(crops, noise_width(config, self.step))
-        loss = psnr_loss(output.float(), crops, config.floor)
-        self.model.zero_grad()
+        seed(config, self.step)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        loss = self.recipe.loss(self.step)
         loss.backward()  # type: ignore[no-untyped-call]
-        average_gradients(self.model)
-        nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        average_gradients(self.network)
+        nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * schedule(config, self.step)
             optimizer.step()
         self.step += 1
         decay = min(config.ema, self.step / (self.step + 10))
+        averages = list(self.average.state_dict().values())
         with torch.no_grad():
-            averages = list(self.ema.values())
-            torch._foreach_lerp_(averages, list(self.model.state_dict().values()), 1 - decay)
+            torch._foreach_lerp_(averages, list(self.network.state_dict().values()), 1 - decay)
         return float(loss.detach())
 
     @torch.inference_mode()
-    def validate(self, crops: Tensor) -> float:
-        """Mean over images of the PSNR (dB) of the averaged weights, in float32.
+    def validate(self) -> dict[str, float]:
+        """Measure the averaged weights, and keep them if they are the best."""
+        recipe = self.recipe
+        seed(self.config, "validation")
+        figures = recipe.validate(self.average)
+        found = figures[recipe.judge]
+        if recipe.sign * (found - self.best) > 0:
+            self.best = found
+            recipe.export(self.average, recipe.folder / recipe.output)
+        return figures
 
-        ``crops`` is uint8 (images, per image, 3, size, size).
+    def train(
+        self, report: Report = lambda step, row: None, stop: Callable[[], bool] = lambda: False
+    ) -> float:
+        """Train to the last step; returns the best figure that was measured.
+
+        Leaves the checkpoint, the log and the averaged weights that measured best in the folder.
+        ``report`` gets every step's loss, and after a validation the log's row. ``stop`` is asked
+        after every step; a run that was stopped goes on exactly.
         """
-        average = Cae(self.model.spec)
-        average.load_state_dict(self.ema)
-        average.place(self.device).eval()
-        quality = []
-        for image in crops:
-            x = image.to(self.device).float() / 255
-            output = average.decode(average.encode(x))
-            error = squared_error(output, x).mean()
-            quality.append(-10 * math.log10(float(error)))
-        return sum(quality) / len(quality)
-
-
-def train(
-    config: Config,
-    folder: Path,
-    device: torch.device,
-    report: Callable[[int, dict[str, float]], None] = lambda step, row: None,
-    stop: Callable[[], bool] = lambda: False,
-) -> float:
-    """Train, or go on with the run in ``folder``; returns the best validation PSNR in dB.
-
-    Leaves ``checkpoint.pt`` (everything, to resume), ``weights.safetensors`` (the averaged weights
-    that measured best) and ``log.csv`` in ``folder``. ``stop`` is asked after every step; a
-    stopped run resumes exactly.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, device)
-    crops = Crops.from_folder(Path(config.data), config.crop, device)
-    val = validation_crops(Path(config.val), config.crop, config.val_crops)
-    checkpoint = folder / "checkpoint.pt"
-    if checkpoint.exists():
-        trainer.load(checkpoint)
-    else:
-        trainer.begin(crops)
-    trainer.to_device()
-
-    began, seen, total = time.monotonic(), 0, 0.0
-    while trainer.step < config.steps and not stop():
-        drawn = crops.draw(config.batch, trainer.generator)
-        loss = trainer.update(drawn.contiguous(memory_format=torch.channels_last))
-        seen, total = seen + 1, total + loss
-        row = {"loss": loss}
-        if trainer.rank == 0 and trainer.step % config.val_every == 0:
-            row = {
-                "step": trainer.step,
-                "loss": total / seen,
-                "val_psnr": trainer.validate(val),
-                "noise": noise_width(config, trainer.step),
-                "lr": config.lr * schedule(config, trainer.step),
-                "seconds": time.monotonic() - began,
-            }
-            seen, total = 0, 0.0
-            append_row(folder / "log.csv", row)
-            if row["val_psnr"] > trainer.best:
-                trainer.best = row["val_psnr"]
-                weights = folder / "weights.safetensors"
-                save_weights(trainer.ema, config.model, weights, half=True, force=True)
-            trainer.save(checkpoint)
-        report(trainer.step, row)
-    if trainer.rank == 0:
-        trainer.save(checkpoint)
-    return trainer.best
-
-
-def append_row(path: Path, row: dict[str, float]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow({k: round(v, 6) for k, v in row.items()})
+        config, began = self.config, time.monotonic() - self.seconds
+        losses: list[float] = []
+        while self.step < config.steps and not anywhere(stop()):
+            losses.append(self.update())
+            self.seconds = time.monotonic() - began
+            row = {"loss": losses[-1]}
+            due = self.step % config.val_every == 0 or self.step == config.steps
+            if due and rank() == 0:
+                row = {
+                    "step": self.step,
+                    "loss": sum(losses) / len(losses),
+                    **self.validate(),
+                    "lr": config.lr * schedule(config, self.step),
+                    "seconds": self.seconds,
+                }
+                losses.clear()
+                append_row(self.recipe.folder / LOG, row)
+                self.save()
+            report(self.step, row)
+        if rank() == 0:
+            self.save()
+        return self.best

@@ -1,0 +1,1 @@
+"""Bits to fewer bits: integer-exact context models and a range coder. Knows nothing of pixels."""

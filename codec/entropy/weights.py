@@ -1,0 +1,125 @@
+"""The tensors of context models, checked before anything is computed with them."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from nncodec.formats.errors import WeightsError
+
+from .context import PHASES, ContextModel
+from .plane_network import DECISIONS, SITUATIONS
+from .planes import MAX_TOP, PlaneModel
+
+TABLE = "table"
+MAX_SHIFT = 24
+DTYPES = {
+    "weight": torch.int8,
+    "bias": torch.int32,
+    "shift": torch.int8,
+    "skip": torch.bool,
+    TABLE: torch.uint16,
+}
+# What a plane model has besides a network: types and shapes, -1 being the number of channels.
+OWN = {
+    "own.weight": (torch.int8, (DECISIONS, 3, 3, -1)),
+    "own.lead": (torch.int8, (DECISIONS, -1)),
+    "tops": (torch.uint16, (SITUATIONS, -1, MAX_TOP)),
+}
+
+
+def build_context(
+    tensors: Mapping[str, Tensor],
+    channels: int,
+    name: str,
+    device: torch.device | None = None,
+) -> ContextModel:
+    """The context model of a latent of ``channels`` with the tensors of the file ``name``.
+
+    WeightsError names what is missing or does not fit.
+    """
+    try:
+        check(tensors, channels)
+        return ContextModel(tensors, channels, device)
+    except WeightsError as error:
+        raise WeightsError(f"{name}: {error}; this is no context model of these bits") from None
+
+
+def build_planes(
+    tensors: Mapping[str, Tensor], channels: int, name: str, device: torch.device | None = None
+) -> PlaneModel:
+    """The plane model of a latent of ``channels``, its tensors being those of the file ``name``.
+
+    WeightsError names what is missing or does not fit.
+    """
+    own = {key: tensor for key, tensor in tensors.items() if key in OWN}
+    try:
+        rest = {key: tensor for key, tensor in tensors.items() if key not in OWN}
+        check_network(rest, SITUATIONS, 2 * channels, DECISIONS * channels)
+        for key, (due, shape) in OWN.items():
+            require(key in own, f"{key} is missing")
+            size = [channels if side < 0 else side for side in shape]
+            fits = own[key].dtype == due and list(own[key].shape) == size
+            require(fits, f"{key} is {own[key].dtype} {list(own[key].shape)}, not {due} {size}")
+        require(int(own["tops"].numpy().min()) > 0, "tops holds a chance of 0")
+        return PlaneModel(tensors, channels, device)
+    except WeightsError as error:
+        raise WeightsError(f"{name}: {error}; these are no weights of a plane model") from None
+
+
+def check(tensors: Mapping[str, Tensor], channels: int) -> None:
+    """Raise WeightsError if these are not the tensors of a context model."""
+    bias = tensors.get("0.bias")
+    steps = len(bias) if bias is not None and bias.ndim else 0
+    most = PHASES * channels
+    known = bias is None or steps in range(PHASES, most + 1, PHASES)
+    require(known, f"{steps} steps, no multiple of {PHASES} up to {most}")
+    check_network(tensors, steps, channels, channels)
+
+
+def check_network(tensors: Mapping[str, Tensor], steps: int, inputs: int, outputs: int) -> None:
+    """Raise WeightsError if these are not the tensors of one network and its table."""
+    count = sum(key.endswith(".weight") for key in tensors)
+    parts = [part for part in DTYPES if part != TABLE]
+    keys = [f"{number}.{part}" for number in range(max(count, 1)) for part in parts]
+    for key in [*keys, TABLE, *tensors]:
+        require(key in tensors, f"{key} is missing")
+        require(key in keys or key == TABLE, f"{key} has no place")
+        due = DTYPES[key.split(".")[-1]]
+        require(tensors[key].dtype == due, f"{key} is {tensors[key].dtype}, not {due}")
+    for number in range(count):
+        inputs = check_layer(tensors, number, steps, inputs)
+    require(inputs == outputs, f"the network has {inputs} outputs, not {outputs}")
+    table = tensors[TABLE]
+    require(table.ndim == 1 and len(table) % 2 == 1, f"{TABLE} is {list(table.shape)}, not odd")
+    require(int(table.numpy().min()) > 0, f"{TABLE} holds a chance of 0")
+
+
+def check_layer(tensors: Mapping[str, Tensor], number: int, steps: int, inputs: int) -> int:
+    """Check the layer ``number``, which gets ``inputs``; returns how many outputs it has."""
+    weight, bias, shift, skip = (
+        tensors[f"{number}.{part}"] for part in ("weight", "bias", "shift", "skip")
+    )
+    outputs, size = (weight.shape[0], weight.shape[-1]) if weight.ndim == 4 else (0, 0)
+    layer = f"layer {number}"
+    require(
+        outputs > 0 and size % 2 == 1 and weight.shape[1:] == (inputs, size, size),
+        f"{layer}'s weight is {list(weight.shape)}, not outputs x {inputs} x an odd size, twice",
+    )
+    for part, tensor, due in (
+        ("bias", bias, (steps, outputs)),
+        ("shift", shift, (outputs,)),
+        ("skip", skip, ()),
+    ):
+        require(tensor.shape == due, f"{layer}'s {part} is {list(tensor.shape)}, not {list(due)}")
+    require(
+        0 <= int(shift.min()) and int(shift.max()) <= MAX_SHIFT,
+        f"{layer} shifts by other than 0 to {MAX_SHIFT}",
+    )
+    require(not skip or inputs == outputs, f"{layer} skips from {inputs} to {outputs} channels")
+    return outputs
+
+
+def require(condition: bool, problem: str) -> None:
+    if not condition:
+        raise WeightsError(problem)

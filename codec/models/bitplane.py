@@ -1,0 +1,142 @@
+"""The variable-rate transform: every rate from one set of weights, no patch grid.
+
+Fully convolutional with stride 16. The heavy arithmetic is done at 1/8 resolution by blocks of 1x1
+and depthwise 3x3 convolutions, as in DCVC-RT (Jia et al. 2025) and EVC (Wang et al. 2023). The
+latent is quantised with a step that is set by the wanted quality, and sent as planes of bits.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+BITPLANE = "bitplane_256"  # the id of the model
+PATCH = 128  # pixels along a side of the unit that pictures are padded to
+STRIDE = 16  # pixels along a side of a latent position
+FOLD = 8  # pixels along a side of a position of the blocks' resolution
+WIDTH = 3 * FOLD**2  # channels of the blocks: as many as there are values
+CHANNELS = 256  # of the latent
+STEP = 29.0  # quantisation step, in 8-bit levels of an orthonormal transform, at level 0
+UNIT = 32.0  # 8-bit levels that are 1 to the first layer
+LEVELS = (-0.7, 2.0)  # that the weights are trained for; beyond, only the step goes on
+
+
+def step_size(level: Tensor) -> Tensor:
+    """The quantisation step at a level: STEP * e^level."""
+    return STEP * torch.exp(level)
+
+
+class Block(nn.Module):
+    """Two residual branches, spatial and gated; each starts at zero.
+
+    Where a ``level`` is given, learned factors 1 + s * level scale the branches' hidden units.
+    """
+
+    def __init__(self, width: int, levelled: bool) -> None:
+        super().__init__()
+        self.expand = nn.Conv2d(width, width, 1)
+        self.spread = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.project = nn.Conv2d(width, width, 1)
+        self.gate = nn.Conv2d(width, 2 * width, 1)
+        self.merge = nn.Conv2d(width, width, 1)
+        for last in (self.project, self.merge):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.slopes = nn.Parameter(torch.zeros(2, width)) if levelled else None
+
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor:
+        """Map (n, width, h, w) to the same shape; ``level`` is (n,)."""
+        spatial = self.spread(F.leaky_relu(self.expand(x), 0.1))
+        x = x + self.project(self._scaled(spatial, 0, level))
+        opened, value = self.gate(x).chunk(2, 1)
+        result: Tensor = x + self.merge(self._scaled(F.relu(opened) * value, 1, level))
+        return result
+
+    def _scaled(self, hidden: Tensor, branch: int, level: Tensor | None) -> Tensor:
+        if self.slopes is None or level is None:
+            return hidden
+        factor = 1 + level.clamp(*LEVELS)[:, None] * self.slopes[branch]
+        return hidden * factor[:, :, None, None].to(hidden.dtype)
+
+
+class Linear(nn.Conv2d):
+    """A convolution without an activation, kept in float32: it carries the picture itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            result: Tensor = super().forward(x.float())
+        return result
+
+
+class Analysis(nn.Module):
+    """Pixels (n, 3, H, W), in 8-bit levels less 127.5, to the latent (n, channels, H/16, W/16)."""
+
+    def __init__(self, blocks: int = 4, channels: int = CHANNELS) -> None:
+        super().__init__()
+        self.head = Linear(WIDTH, WIDTH, 1)
+        self.blocks = nn.ModuleList(Block(WIDTH, False) for _ in range(blocks))
+        self.down = Linear(WIDTH, channels, 2, stride=2)
+        self.last = Block(channels, False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = self.head(F.pixel_unshuffle(pixels / UNIT, FOLD))
+        for block in self.blocks:
+            x = block(x)
+        latent: Tensor = self.last(self.down(x))
+        return latent
+
+
+class Synthesis(nn.Module):
+    """The latent (n, CHANNELS, h, w) and the level (n,) to pixels, as Analysis took them."""
+
+    def __init__(self, blocks: int = 4, channels: int = CHANNELS) -> None:
+        super().__init__()
+        self.first = Block(channels, True)
+        self.up = Linear(channels, 4 * WIDTH, 1)
+        self.blocks = nn.ModuleList(Block(WIDTH, True) for _ in range(blocks))
+        self.tail = Linear(WIDTH, WIDTH, 1)
+
+    def forward(self, latent: Tensor, level: Tensor) -> Tensor:
+        x = F.pixel_shuffle(self.up(self.first(latent, level)), 2)
+        for block in self.blocks:
+            x = block(x, level)
+        return F.pixel_shuffle(self.tail(x), FOLD)
+
+
+class Gains(nn.Module):
+    """Factors exp(a + b * level) of every channel, before quantisation and after it."""
+
+    def __init__(self, channels: int = CHANNELS) -> None:
+        super().__init__()
+        self.before = nn.Parameter(torch.zeros(2, channels))
+        self.after = nn.Parameter(torch.zeros(2, channels))
+
+    def scale(self, level: Tensor) -> Tensor:
+        """What a latent is multiplied by to be rounded, (n, channels, 1, 1)."""
+        return self._exp(self.before, level) / step_size(level)[:, None, None, None]
+
+    def unscale(self, level: Tensor) -> Tensor:
+        """What rounded values are multiplied by to be synthesised, (n, channels, 1, 1)."""
+        return self._exp(self.after, level) * step_size(level)[:, None, None, None]
+
+    @staticmethod
+    def _exp(gain: Tensor, level: Tensor) -> Tensor:
+        inside = level.clamp(*LEVELS)[:, None]
+        return torch.exp(gain[0] + inside * gain[1])[:, :, None, None]
+
+
+class Bitplane(nn.Module):
+    """Both transforms and the gains between them."""
+
+    def __init__(self, blocks: int = 4, channels: int = CHANNELS) -> None:
+        super().__init__()
+        self.analysis = Analysis(blocks, channels)
+        self.synthesis = Synthesis(blocks, channels)
+        self.gains = Gains(channels)
+
+    @property
+    def reach(self) -> int:
+        """Latent positions around a block that either transform looks at, at most.
+
+        One in the block at the latent's resolution, and half of one in each at twice that.
+        """
+        return 1 + -(-len(self.analysis.blocks) // 2)

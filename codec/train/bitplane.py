@@ -1,0 +1,169 @@
+"""Training of the variable-rate transform: every step size at once, with a proxy of the rate."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from nncodec.checkpoint import find_weights, parse_tensors
+from nncodec.models.bitplane import BITPLANE, CHANNELS, LEVELS, Bitplane, Linear
+
+from .data import Crops, validation_crops
+from .files import CHECKPOINT_SUFFIX, averaged_weights, fill, write_weights
+from .hyperprior import Hyperprior
+from .loop import Recipe, Settings
+from .start_transform import principal_start
+
+TRADE = 0.03  # bits per pixel that one 8-bit level squared of error weighs, at level 0
+START_CROPS = 400  # that the closed-form start is fitted on
+PICTURE = 256  # pixels along a side of the crops to choose by
+POINTS = torch.linspace(-0.3, 2.0, 4).tolist()  # levels at which to measure
+
+
+@dataclass
+class Config(Settings):
+    """Everything that decides a run."""
+
+    start: str = "closed-form"  # or "random", or a file with weights to go on from
+    steps: int = 20_000
+    blocks: int = 4  # at the blocks' resolution, in either transform
+    channels: int = CHANNELS  # of the latent
+    lr: float = 1.5e-3
+    lr_linear: float = 1.5e-4  # of the layers that start as principal components
+    lr_proxy: float = 4e-3  # of the rate's proxy
+    warmup: int = 200
+    final: float = 0.02
+    ema: float = 0.999
+    val_every: int = 500
+    weight: float = 0.6  # of the loss: e^(weight * level), so that all rates count
+
+
+class RatedTransform(nn.Module):
+    """The transform, and the proxy of its rate, which is trained with it."""
+
+    def __init__(self, blocks: int, channels: int) -> None:
+        super().__init__()
+        self.model = Bitplane(blocks, channels)
+        self.proxy = Hyperprior(channels)
+
+    def forward(self, crops: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Bits per pixel and mean squared error, (n,) each, of crops at levels (n,).
+
+        Rounding is noise to the rate's proxy, and passes the gradient on to the synthesis.
+        """
+        model = self.model
+        scaled = model.analysis(crops).float() * model.gains.scale(level)
+        bits = self.proxy(scaled + torch.rand_like(scaled) - 0.5, level)
+        rounded = scaled + (scaled.round() - scaled).detach()
+        output = model.synthesis(rounded * model.gains.unscale(level), level).float()
+        return bits / crops[0, 0].numel(), (output - crops).square().mean((1, 2, 3))
+
+
+class TransformRecipe(Recipe[Config]):
+    """The transform, on crops, each at a level of its own."""
+
+    settings = Config
+    judge, sign, figure = "val", -1, "loss {:.4f}"
+    output = "transform.safetensors"
+    grain = 32  # the proxy halves the latent
+
+    network: RatedTransform
+
+    def __init__(self, config: Config, folder: Path, device: torch.device) -> None:
+        super().__init__(config, folder, device)
+        self.network = RatedTransform(config.blocks, config.channels)
+        self.crops = Crops.from_folder(Path(config.data), config.crop, device)
+        self.val = validation_crops(Path(config.val), PICTURE, 2)[::3]
+
+    def begin(self) -> None:
+        start = self.config.start
+        if start == "closed-form":
+            principal_start(self.network.model, self.draw(START_CROPS).cpu())
+        elif start != "random":
+            fill(self.network, self.network.state_dict() | starting_weights(start), start)
+
+    def optimizers(self) -> list[Optimizer]:
+        config, model = self.config, self.network.model
+        linear = {p for m in model.modules() if isinstance(m, Linear) for p in m.parameters()}
+        groups = [
+            {"params": [p for p in model.parameters() if p not in linear], "peak": config.lr},
+            {"params": [p for p in model.parameters() if p in linear], "peak": config.lr_linear},
+            {"params": list(self.network.proxy.parameters()), "peak": config.lr_proxy},
+        ]
+        return [Adam(groups, lr=config.lr, betas=(0.9, 0.99), fused=True)]
+
+    def draw(self, count: int) -> Tensor:
+        """Random crops (n, 3, h, w), in levels less 127.5."""
+        crops = self.crops.draw(count) * 255 - 127.5
+        return crops.contiguous(memory_format=torch.channels_last)
+
+    def levels(self, count: int) -> Tensor:
+        """One level for each of ``count`` crops, spread evenly over the range."""
+        unit = (torch.arange(count) + torch.rand(count)) / count
+        return (LEVELS[0] + (LEVELS[1] - LEVELS[0]) * unit).to(self.device)
+
+    def cost(
+        self, network: RatedTransform, crops: Tensor, level: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of a batch, and its rates and squared errors, (n,)."""
+        with self.autocast():
+            rate, error = network(crops, level)
+        trade = TRADE * torch.exp(-2 * level)
+        weight = torch.exp(self.config.weight * level)
+        return (weight * (rate + trade * error)).mean(), rate, error
+
+    def loss(self, step: int) -> Tensor:
+        crops = self.draw(self.config.batch)
+        return self.cost(self.network, crops, self.levels(len(crops)))[0]
+
+    def validate(self, average: RatedTransform) -> dict[str, float]:
+        """Loss, and rate and PSNR at four levels."""
+        row, total = {}, 0.0
+        for i, value in enumerate(POINTS):
+            losses, rates, quality = [], [], []
+            for image in self.val:
+                crops = image.to(self.device).float() - 127.5
+                level = torch.full((len(crops),), value, device=self.device)
+                loss, rate, error = self.cost(average, crops, level)
+                losses.append(float(loss))
+                rates.append(float(rate.mean()))
+                quality += (10 * torch.log10(255**2 / error)).tolist()
+            row[f"bpp{i}"] = sum(rates) / len(rates)
+            row[f"db{i}"] = sum(quality) / len(quality)
+            total += sum(losses) / len(losses) / len(POINTS)
+        return {"val": total, **row}
+
+    def export(self, average: RatedTransform, path: Path) -> None:
+        write_weights(shipped_transform(average.state_dict()), path, {"model": self.config.model})
+
+
+def shipped_transform(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What ships of the state dict of a :class:`RatedTransform`: the transform, in float16.
+
+    The gains, which are exponents and few, stay in float32.
+    """
+    return {
+        key.replace("model.", "transform.", 1): (
+            tensor.float() if key.startswith("model.gains.") else tensor.half()
+        )
+        for key, tensor in state.items()
+        if key.startswith("model.")
+    }
+
+
+def starting_weights(start: str) -> dict[str, Tensor]:
+    """Averaged weights in a checkpoint, or those of the transform in a safetensors file.
+
+    Their names are those of a :class:`RatedTransform`. Without a name, it is the shipped file.
+    """
+    if start.endswith(CHECKPOINT_SUFFIX):
+        return averaged_weights(Path(start))
+    _, data, name = find_weights(BITPLANE, start or None)
+    return {
+        key.replace("transform.", "model.", 1): tensor.float()
+        for key, tensor in parse_tensors(data, name).items()
+        if key.startswith("transform.")
+    }

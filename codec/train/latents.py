@@ -1,0 +1,90 @@
+"""What the trainings of context models share: they learn from latents, which are made once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+from .data import Crops, validation_crops
+from .files import averaged_weights, fill, read_state, write_state
+from .loop import Recipe, Settings
+from .processes import rank
+
+PICTURE = 512  # pixels along a side of the pictures that are coded to choose by
+AT_ONCE = 12  # crops that are drawn together
+
+
+@dataclass
+class LatentSettings(Settings):
+    """Settings of a training on latents; ``start`` is the network that makes them."""
+
+    init: str = ""  # checkpoint of another such run, to begin with its averaged weights
+    lr: float = 3e-3
+    crops: int = 600  # pictures whose latents are learned from
+    window: int = 16  # latent positions along a side of what a step sees
+
+
+L = TypeVar("L", bound=LatentSettings)
+
+
+class OnLatents(Recipe[L]):
+    """A context model, on windows of latents."""
+
+    def begin(self) -> None:
+        if self.config.init:
+            fill(self.network, averaged_weights(Path(self.config.init)), self.config.init)
+
+    def optimizers(self) -> list[Optimizer]:
+        groups = [{"params": list(self.network.parameters()), "peak": self.config.lr}]
+        return [Adam(groups, lr=self.config.lr, betas=(0.9, 0.99), fused=True)]
+
+    def latents(
+        self, encode: Callable[[Tensor], Tensor], fingerprint: bytes, every: int
+    ) -> tuple[Tensor, Tensor]:
+        """Latents (n, C, h, w) of random crops, and of every so many validation images.
+
+        ``encode`` makes them of pixels (n, 3, H, W) in [0, 1] with the weights of this fingerprint.
+        They are kept in the folder for when the run goes on.
+        """
+        config = self.config
+        wanted = (config.data, config.val, config.crop, config.crops, config.seed)
+        key = f"{fingerprint.hex()} {wanted} {rank()}"
+        path = self.folder / f"latents{rank() or ''}.pt"
+        if path.exists():
+            state = read_state(path)
+            if state.get("key") == key:
+                return state["train"], state["val"]
+        source = Crops.from_folder(Path(config.data), config.crop, torch.device("cpu"))
+        counts = [min(AT_ONCE, config.crops - done) for done in range(0, config.crops, AT_ONCE)]
+        train = torch.cat([self._encode(encode, source.draw(count)) for count in counts])
+        pictures = validation_crops(Path(config.val), PICTURE, 1)[::every, 0]
+        val = self._encode(encode, pictures.float() / 255)
+        write_state({"key": key, "train": train, "val": val}, path)
+        return train, val
+
+    @torch.inference_mode()
+    def _encode(self, encode: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
+        found = []
+        with torch.autocast(self.device.type, torch.bfloat16):
+            for part in torch.split(pixels, 4):
+                placed = part.to(self.device, memory_format=torch.channels_last)
+                found.append(encode(placed).cpu())
+        return torch.cat(found)
+
+
+def windows(latents: Tensor, size: int, count: int) -> Tensor:
+    """Random windows (count, C, size, size) of latents (n, C, h, w), as large as there are."""
+    size = min(size, *latents.shape[2:])
+    which = torch.randint(len(latents), (count,)).tolist()
+    top = torch.randint(latents.shape[2] - size + 1, (count,)).tolist()
+    left = torch.randint(latents.shape[3] - size + 1, (count,)).tolist()
+    return torch.stack(
+        [
+            latents[i, :, y : y + size, x : x + size]
+            for i, y, x in zip(which, top, left, strict=True)
+        ]
+    )

@@ -1,0 +1,86 @@
+"""The float twin of the plane model's network."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nncodec.entropy.plane_network import (
+    DECISIONS,
+    OWN_SHIFT,
+    REFINE,
+    SITUATIONS,
+    WEIGHT,
+    features,
+)
+
+from .quantized import (
+    OUTPUT_BITS,
+    QuantizedConv,
+    QuantizedNetwork,
+    probability_table,
+    round_through,
+)
+
+PLACES = 3  # binary places of the features, in the trunk
+OWN_UNIT = 2.0 ** -(OWN_SHIFT + OUTPUT_BITS)  # of the weights of a channel's own surroundings
+
+
+class PlaneTwin(nn.Module):
+    """The float twin of :class:`nncodec.entropy.plane_network.PlaneNetwork`."""
+
+    def __init__(self, channels: int, width: int, narrow: int) -> None:
+        super().__init__()
+        self.channels = channels
+        s, w = SITUATIONS, WEIGHT
+        self.trunk = QuantizedNetwork(
+            [
+                QuantizedConv(2 * channels, width, 1, s, places=PLACES, total=w),
+                QuantizedConv(width, narrow, 3, s, total=w),
+                QuantizedConv(narrow, narrow, 3, s, total=w),
+                QuantizedConv(narrow, width, 1, s, total=w),
+                QuantizedConv(width, DECISIONS * channels, 1, s, total=w, last=True),
+            ]
+        )
+        self.own = nn.Parameter(torch.zeros(DECISIONS, channels, 1, 3, 3))
+        self.lead = nn.Parameter(torch.zeros(DECISIONS, channels))
+
+    def forward(self, size: Tensor, sign: Tensor, done: Tensor, at: Tensor) -> Tensor:
+        """Logits (n, 3, C, h, w) for size and sign (n, h, w, C), situations ``at`` (n, S).
+
+        What is known is looked at on the CPU, the network is where its weights are.
+        """
+        device = self.lead.device
+        value, magnitude, ahead = (
+            x.permute(0, 3, 1, 2).to(device) for x in features(size, sign, done)
+        )
+        seen = torch.cat([value, magnitude], 1) * 2.0**-PLACES
+        trunk = self.trunk(seen, at.float().to(device))
+        count, _, height, width = trunk.shape
+        trunk = trunk.reshape(count, DECISIONS, self.channels, height, width)
+        own, lead = (
+            round_through(x, OWN_UNIT).clamp(-127 * OWN_UNIT, 127 * OWN_UNIT)
+            for x in (self.own, self.lead)
+        )
+        around = [
+            F.conv2d(source, own[i], padding=1, groups=self.channels)
+            for i, source in enumerate((magnitude, value, magnitude))
+        ]
+        leads = [lead[i][:, None, None] * ahead for i in range(DECISIONS)]
+        leads[REFINE] = leads[REFINE] * value.sign()
+        total = torch.stack(around, 1).float() + torch.stack(leads, 1)
+        grid = 2.0**-OUTPUT_BITS
+        logits: Tensor = trunk + total + ((total / grid).floor() * grid - total).detach()
+        return logits
+
+    def export(self) -> dict[str, Tensor]:
+        """The tensors of a plane model, less its table of top planes."""
+
+        def integers(x: Tensor) -> Tensor:
+            return (x.detach() / OWN_UNIT + 0.5).floor().clamp(-127, 127).to(torch.int8)
+
+        return {
+            **self.trunk.export(),
+            "own.weight": integers(self.own)[:, :, 0].permute(0, 2, 3, 1).contiguous(),
+            "own.lead": integers(self.lead),
+            "table": probability_table(),
+        }

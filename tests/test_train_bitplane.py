@@ -1,0 +1,260 @@
+"""The two stages of the variable-rate model's training, with the smallest of networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import Result
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from nncodec import Codec
+from nncodec.formats.errors import WeightsError
+from nncodec.models.bitplane import LEVELS, STEP, Bitplane
+from nncodec.train import bitplane, planes
+from nncodec.train.bitplane import POINTS, TransformRecipe
+from nncodec.train.files import averaged_weights, read_state
+from nncodec.train.loop import Run
+from nncodec.train.planes import PlanesRecipe, plane_shares, step_code
+from nncodec.train.start_transform import principal_start
+from nncodec.variable import COARSEST, FINEST
+
+MODEL = "bitplane_256"
+CPU = torch.device("cpu")
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two pictures of 512x512 pixels, smooth ones with noise."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(2):
+        rng = np.random.default_rng(number)
+        small = Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8))
+        smooth = np.asarray(small.resize((512, 512), Image.Resampling.BICUBIC), np.int16)
+        noisy = (smooth + rng.integers(-5, 6, smooth.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / f"{number}.png")
+    return folder
+
+
+def transform_run(pictures: Path, folder: Path, **changes: Any) -> Run:
+    settings = {"steps": 4, "crop": 64, "batch": 2, "blocks": 1, "channels": 16, "val_every": 2}
+    settings |= {"warmup": 1, "bf16": False}
+    config = bitplane.Config(MODEL, str(pictures), str(pictures), **(settings | changes))  # type: ignore[arg-type]
+    return Run(TransformRecipe(config, folder, CPU))
+
+
+def planes_run(pictures: Path, folder: Path, start: Path, **changes: Any) -> Run:
+    settings = {"start": str(start), "steps": 4, "crop": 128, "crops": 6, "batch": 2, "width": 16}
+    settings |= {"narrow": 8, "val_every": 2, "warmup": 1, "bf16": False}
+    config = planes.Config(MODEL, str(pictures), str(pictures), **(settings | changes))  # type: ignore[arg-type]
+    return Run(PlanesRecipe(config, folder, CPU))
+
+
+@pytest.fixture(scope="module")
+def transform(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of the first stage."""
+    folder = tmp_path_factory.mktemp("transform")
+    transform_run(pictures, folder).train()
+    return folder
+
+
+def interrupted(make: Callable[[], Run], after: int) -> Run:
+    """A run that is stopped after so many steps, and goes on."""
+    first = make()
+    first.train(stop=lambda: first.step == after)
+    torch.manual_seed(99)
+    second = make()
+    assert second.step == after
+    second.train()
+    return second
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether the averaged weights of two runs are the same."""
+    first, second = (averaged_weights(folder / "checkpoint.pt") for folder in (one, other))
+    return first.keys() == second.keys() and all(first[key].equal(second[key]) for key in first)
+
+
+def test_all_principal_components_are_the_picture() -> None:
+    torch.manual_seed(0)
+    crops = torch.randn(250, 3, 32, 32).cumsum(2).cumsum(3) * 4
+    model = Bitplane(1, 768)
+    principal_start(model, crops)
+    level = torch.zeros(len(crops))
+    with torch.no_grad():
+        latent = model.analysis(crops)
+        assert (model.synthesis(latent, level) - crops).abs().max() < 0.01 * crops.abs().max()
+        # scaled, they are what an orthonormal transform gives, in steps
+        scaled = latent * model.gains.scale(level)
+        assert (scaled.square().sum() * STEP**2 / crops.square().sum()).sqrt() == pytest.approx(
+            1, rel=1e-3
+        )
+        back = scaled * model.gains.unscale(level)
+        torch.testing.assert_close(back, latent)
+        assert (scaled.square().mean((0, 2, 3)).diff()[:40] < 1e-3).all()  # strongest first
+
+
+def test_few_principal_components_are_most_of_it() -> None:
+    torch.manual_seed(0)
+    crops = torch.randn(60, 3, 32, 32).cumsum(2).cumsum(3) * 4
+    model = Bitplane(1, 24)
+    principal_start(model, crops)
+    with torch.no_grad():
+        found = model.synthesis(model.analysis(crops), torch.zeros(len(crops)))
+    assert (found - crops).square().mean() < 0.05 * crops.square().mean()
+
+
+def test_levels_are_spread_evenly(pictures: Path, tmp_path: Path) -> None:
+    recipe = transform_run(pictures, tmp_path).recipe
+    assert isinstance(recipe, TransformRecipe)
+    levels = recipe.levels(8)
+    parts = (levels - LEVELS[0]) / (LEVELS[1] - LEVELS[0]) * 8
+    assert parts.floor().tolist() == list(range(8)) and not levels.equal(recipe.levels(8))
+
+
+def test_a_transform_goes_on_exactly(pictures: Path, transform: Path, tmp_path: Path) -> None:
+    run = interrupted(lambda: transform_run(pictures, tmp_path), 3)
+    assert same(tmp_path, transform)
+    state = read_state(transform / "checkpoint.pt")
+    assert run.best == state["best"] < 100
+    with safe_open(transform / "transform.safetensors", "pt") as file:
+        assert file.metadata() == {"model": MODEL}
+    tensors = load_file(transform / "transform.safetensors")
+    assert {key.split(".")[0] for key in tensors} == {"transform"}
+    halves = {key for key, tensor in tensors.items() if tensor.dtype == torch.float16}
+    assert tensors.keys() - halves == {"transform.gains.before", "transform.gains.after"}
+
+
+def test_a_transform_begins_with_another(pictures: Path, transform: Path, tmp_path: Path) -> None:
+    for name in ("checkpoint.pt", "transform.safetensors"):
+        run = transform_run(pictures, tmp_path / name, start=str(transform / name))
+        average = averaged_weights(transform / "checkpoint.pt")
+        found = run.network.state_dict()
+        exact = name == "checkpoint.pt"
+        assert run.step == 0
+        assert all(
+            torch.allclose(average[key], found[key], rtol=1e-3, atol=0 if exact else 1e-6)
+            for key in found
+            if key.startswith("model.")
+        )
+        assert all(average[key].equal(found[key]) == exact for key in found if "down.0.w" in key)
+    with pytest.raises(WeightsError, match="checkpoint.pt: these weights do not fit"):
+        start = str(transform / "checkpoint.pt")
+        transform_run(pictures, tmp_path / "other", start=start, channels=32)
+
+
+def test_checkpoints_without_the_newer_entries_go_on(
+    pictures: Path, transform: Path, tmp_path: Path
+) -> None:
+    """Those of before had the states of random generators instead."""
+    state = read_state(transform / "checkpoint.pt")
+    for key in ("best", "seconds"):
+        del state[key]
+    del state["config"]["model"], state["config"]["start"]
+    state |= {"generator": torch.Generator().get_state(), "torch_rng": torch.get_rng_state()}
+    torch.save(state, tmp_path / "checkpoint.pt")
+    run = transform_run(pictures, tmp_path, steps=5)
+    assert run.step == 4
+    assert math.isfinite(run.train()) and run.step == 5
+    assert planes_run(pictures, tmp_path / "planes", tmp_path / "checkpoint.pt").step == 0
+
+
+def test_planes_go_on_exactly(pictures: Path, transform: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start.pt"
+    start.write_bytes((transform / "checkpoint.pt").read_bytes())
+    whole = planes_run(pictures, tmp_path / "whole", start)
+    best = whole.train()
+
+    def part() -> Run:
+        run = planes_run(pictures, tmp_path / "parts", start)
+        start.unlink(missing_ok=True)  # a run keeps to what it began with
+        return run
+
+    assert interrupted(part, 1).best == best
+    assert same(tmp_path / "whole", tmp_path / "parts")
+    files = [(tmp_path / run / "weights.safetensors").read_bytes() for run in ("whole", "parts")]
+    assert files[0] == files[1]
+    with safe_open(tmp_path / "whole" / "weights.safetensors", "pt") as file:
+        assert file.metadata() == {"model": MODEL}
+
+    # The twin may begin with that of another run, also from a bare state dict.
+    average = averaged_weights(whole.checkpoint)
+    torch.save(average, tmp_path / "twin.pt")
+    for init in (whole.checkpoint, tmp_path / "twin.pt"):
+        file_ = transform / "transform.safetensors"
+        warm = planes_run(pictures, tmp_path / init.stem, file_, init=str(init))
+        found = warm.network.state_dict()
+        assert warm.step == 0 and all(average[key].equal(found[key]) for key in found)
+    with pytest.raises(WeightsError, match="lake.png: "):
+        lake = Path(__file__).parent / "data" / "lake.png"
+        planes_run(pictures, tmp_path / "none", lake)
+
+
+def test_what_is_trained_codes_pictures(pictures: Path, transform: Path, tmp_path: Path) -> None:
+    run = planes_run(pictures, tmp_path, transform / "transform.safetensors")
+    run.train()
+    codec = Codec(weights=tmp_path / "weights.safetensors")
+    assert codec.variable
+    recipe = run.recipe
+    assert isinstance(recipe, PlanesRecipe) and len(recipe.val) == 1
+    row = recipe.validate(run.average)
+    assert row["bpp"] == pytest.approx(sum(row[f"bpp{i}"] for i in range(4)) / 4)
+    assert row["bpp0"] > row["bpp1"] > row["bpp2"] > row["bpp3"] > 0
+    # What validation says is what the file of this picture has, of one segment.
+    with Image.open(pictures / "0.png") as image:
+        pixels = np.asarray(image)
+    quality = 100 * (step_code(POINTS[2]) - COARSEST) / (FINEST - COARSEST)
+    file = codec.compress(pixels, quality=quality)
+    assert 0 < len(file) - row["bpp2"] * 512 * 512 / 8 < 150
+    error = np.square(np.asarray(codec.decompress(file)) - pixels * 1.0).mean()
+    assert error < 0.5 * pixels.var()
+
+
+def test_a_batch_of_questions(pictures: Path, transform: Path, tmp_path: Path) -> None:
+    recipe = planes_run(pictures, tmp_path, transform / "checkpoint.pt", batch=3, window=6).recipe
+    assert isinstance(recipe, PlanesRecipe)
+    batch = recipe.draw()
+    assert batch.size.shape == batch.sign.shape == (3, 6, 6, 16)
+    assert batch.asked.shape == batch.answer.shape == (3, 3, 6, 6, 16)
+    assert batch.asked.any() and batch.weight.min() > 2
+    assert not (batch.asked[:, 0] & batch.asked[:, 2]).any()
+    for count in (1, 4, 9):
+        shares = plane_shares(count)
+        assert len(shares) == count and float(shares.sum()) == pytest.approx(1)
+        assert (shares.diff() <= 0).all()
+    # steps of the codes are those of the levels
+    for level in (-0.7, 0.0, 2.0):
+        assert 2 ** (step_code(level) / 128) == pytest.approx(STEP * math.exp(level), rel=0.003)
+    # what is the largest in pictures is what the table expects
+    table = recipe.tops.to(torch.int64)
+    assert table.shape == (64, 16, 13) and table.min() >= 64 and table.max() <= 2**16 - 64
+    assert table[8, 0, 0] > 0.9 * 2**16
+    assert (table[8:, 0, 3].diff() <= 0).all()  # coarser steps, fewer planes
+
+
+def test_the_command_makes_one_file_in_two_stages(
+    nncodec: Command, pictures: Path, folder: Path
+) -> None:
+    common = ["--data", pictures, "--val", pictures, "--device", "cpu", "--steps", "2"]
+    first = [*common, "-o", "one", "--blocks", "1", "--channels", "16", "--crop", "96"]
+    result = nncodec("train", MODEL, *first, "--batch", "1", "--lr-linear", "1e-4")
+    assert "step 2  loss " in result.stderr and "  db3 " in result.stderr
+    assert result.stdout.startswith("one/transform.safetensors: loss ")
+    second = [*common, "--context", "--start", "one/checkpoint.pt", "-o", "two", "--crop", "128"]
+    result = nncodec("train", MODEL, *second, "--crops", "4", "--width", "8", "--narrow", "8")
+    assert result.stdout.startswith("two/weights.safetensors: ")
+    assert " bits per pixel on " in result.stdout
+    photo = pictures / "0.png"
+    nncodec("compress", photo, "x.cae", "--weights", "two/weights.safetensors")
+    nncodec("decompress", "x.cae", "x.png", "--weights", "two/weights.safetensors")
+    with Image.open("x.png") as image:
+        assert image.size == (512, 512)
