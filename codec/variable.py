@@ -32,7 +32,7 @@ MAX_STEP = 16 * PER_OCTAVE  # step codes are below
 
 # The step codes of quality 0 and 100; each point of quality is the same factor of the step.
 COARSEST, FINEST = 1062, 400
-DEFAULT_QUALITY = 50.0
+DEFAULT_QUALITY = 60.0
 
 
 @dataclass(frozen=True)

@@ -201,7 +201,7 @@ def test_an_unknown_suffix_is_refused(nncodec: Run, photo_cae: Path) -> None:
 
 
 def test_smoothing_can_be_chosen(nncodec: Run, data: Path) -> None:
-    nncodec("compress", data / "lake.png", "lake.cae")
+    nncodec("compress", data / "lake.png", "lake.cae", "-m", "cae_16x8x8_zero_pad_bin")
     for window in ("0", "16"):
         nncodec("decompress", "lake.cae", f"{window}.png", "-s", window, "--seams", "alone")
     assert (pixels(Path("0.png")) != pixels(Path("16.png"))).any()

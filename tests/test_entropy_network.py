@@ -236,6 +236,17 @@ def test_products_are_in_full_precision_whatever_the_program_has_set(
     assert torch.get_float32_matmul_precision() == precision
 
 
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch before 2.9"
+)
+def test_a_program_may_choose_for_one_kind_of_device(
+    wide_inputs: Tensor, wide_results: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32")
+    assert wide_network()(wide_inputs, 1).double().equal(wide_results)
+    assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+
+
 def test_autocast_around_does_not_matter(wide_inputs: Tensor, wide_results: Tensor) -> None:
     network = wide_network()
     ones = torch.ones(2, 2)

@@ -208,6 +208,20 @@ def test_a_batch_shows_what_is_known_in_its_step(tmp_path: Path) -> None:
     assert seen == set(range(2 * PHASES))
 
 
+def test_the_loss_is_the_bits_that_a_step_costs(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path)
+    scrambled(recipe.network, 0, 1.0)
+    torch.manual_seed(3)
+    loss = recipe.loss(0)
+    torch.manual_seed(3)
+    bits, steps, known = recipe.draw()
+    with torch.no_grad():
+        logits = recipe.network(known.float(), torch.eye(2 * PHASES)[steps])
+    chances = torch.where(bits > 0, torch.sigmoid(logits), torch.sigmoid(-logits))
+    costs = -chances.double().log2()[recipe.coded[steps]]
+    assert loss.item() == pytest.approx(costs.mean().item(), rel=1e-4)
+
+
 def test_training_learns_what_bits_have_in_common(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path)
     rows: list[dict[str, float]] = []

@@ -106,7 +106,7 @@ class Encoder:
     "--quality",
     type=click.FloatRange(0, 100),
     metavar="Q",
-    help="From 0, smallest, to 100, finest; default 50. Fractions count.",
+    help="From 0, smallest, to 100, finest; default 60. Fractions count.",
 )
 @click.option(
     "-b",

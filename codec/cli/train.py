@@ -70,6 +70,7 @@ settings_options = together(
         setting("--crops", COUNT, "Context: crops whose bits or latents are learned from."),
         setting("--window", COUNT, "Context: latent positions along a side of a window."),
         setting("--groups", COUNT, "Context of a CAE: groups of channels, coded one by one."),
+        setting("--look", COUNT, "Context of a CAE: positions along a side that it sees first."),
         setting("--width", COUNT, "Context: channels of the network."),
         setting("--narrow", COUNT, "Context, variable rate: channels where it looks around."),
         setting("--val-every", COUNT, "Steps from one validation, and checkpoint, to the next."),

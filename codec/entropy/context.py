@@ -1,9 +1,9 @@
 """The context model of a ±1 latent: what each bit's chance is, given those already known.
 
-A latent is known in a few steps. Each step takes a group of channels on one colour of a
-checkerboard: half of the positions, so that every position has its four neighbours in the other
-half. One evaluation of the network predicts all bits of a step from the bits of the steps before
-it, at once. (Checkerboard: He et al. 2021; groups of channels: Minnen & Singh 2020.)
+A latent is known in a few steps. Each step takes a group of channels at one position of every 2x2
+square: a quarter of the positions, of which no two touch. One evaluation of the network predicts
+all bits of a step from the bits of the steps before it, at once. (The checkerboard of He et al.
+2021, in four phases; groups of channels: Minnen & Singh 2020.)
 """
 
 from collections.abc import Iterator, Mapping

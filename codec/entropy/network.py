@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -168,13 +169,25 @@ class Prepared:
 @contextmanager
 def exact_arithmetic(device: torch.device) -> Iterator[None]:
     """Full float32 products, whatever the program around has chosen for its own networks."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    matmuls: list[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
+    matmuls = [m for m in matmuls if hasattr(m, "fp32_precision")]  # torch 2.9 and later
+    before = [matmul.fp32_precision for matmul in matmuls]
     try:
+        general: str | None = torch.get_float32_matmul_precision()
+    except RuntimeError:  # the program has set one of these alone: then there is no general one
+        general = None
+    try:
+        if general:
+            torch.set_float32_matmul_precision("highest")
+        for matmul in matmuls:
+            matmul.fp32_precision = "ieee"
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        if general:
+            torch.set_float32_matmul_precision(general)
+        for matmul, chosen in zip(matmuls, before, strict=True):
+            matmul.fp32_precision = chosen
 
 
 def layers_of(tensors: Mapping[str, Tensor]) -> list[Layer]:

@@ -118,6 +118,13 @@ def quality_at(curve: Curve, rate: float) -> float:
     return float(Pchip(np.log(rates), qualities)(np.array(math.log(rate))))
 
 
+def between(curve: Curve, low: float, high: float) -> list[tuple[float, float]]:
+    """Return the part of ``curve`` at rates from ``low`` to ``high``, its ends interpolated."""
+    ends = [(rate, quality_at(curve, rate)) for rate in (low, high)]
+    inside = [point for point in curve if low < point[0] < high]
+    return sorted(inside + [end for end in ends if math.isfinite(end[1])])
+
+
 def rate_at(curve: Curve, quality: float) -> float:
     """Return the rate that ``curve`` needs for ``quality``; ``nan`` outside of its qualities."""
     points = frontier(curve)

@@ -5,9 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .bdrate import Curve, bd_rate, quality_at, rate_at
+from .bdrate import Curve, bd_rate, between, quality_at, rate_at
 from .measurement import Mean, finite
 from .metrics import decibels
+
+
+RATES = (0.1, 1.0)  # bits per pixel, at which photographs are mostly kept
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,9 @@ class AtPoint:
 
 @dataclass(frozen=True)
 class OverCurve:
-    """Several models at one setting, taken as one curve, against a peer's."""
+    """A family of models or qualities, taken as one curve, against a peer's."""
 
-    setting: str
+    curve: str  # see `families`
     peer: str
     bd_rate: float  # percent; negative where nncodec needs fewer bits; nan without overlap
     psnr_low: float  # dB, of the qualities that both reach; nan without any
@@ -62,20 +65,30 @@ def at_points(models: Sequence[Mean], peers: Sequence[Mean]) -> list[AtPoint]:
     ]
 
 
+def families(models: Sequence[Mean]) -> dict[str, list[Mean]]:
+    """Return what makes a curve: the qualities of a variable-rate model, by its id, and the
+    fixed-rate models of a setting, by the setting."""
+    return grouped(models, lambda mean: mean.codec if mean.is_quality else mean.setting)
+
+
 def over_curves(models: Sequence[Mean], peers: Sequence[Mean]) -> list[OverCurve]:
-    """Compare the curve through all models of a setting with each peer's; needs two models."""
+    """Compare each family's curve with each peer's, a variable-rate model's over RATES only."""
     results = []
-    for setting, family in grouped(models, lambda mean: mean.setting).items():
-        if len({mean.codec for mean in family}) < 2:
+    for name, family in families(models).items():
+        if len(family) < 2:
             continue
         ours = curve(family, _psnr)
+        if family[0].is_quality:
+            ours = between(ours, *RATES)
+        if len(ours) < 2:
+            continue
         for peer, means in grouped(peers, lambda mean: mean.codec).items():
             theirs = curve(means, _psnr)
             low = max(min(psnr for _, psnr in points) for points in (ours, theirs))
             high = min(max(psnr for _, psnr in points) for points in (ours, theirs))
             if low >= high:
                 low = high = math.nan
-            results.append(OverCurve(setting, peer, bd_rate(theirs, ours), low, high))
+            results.append(OverCurve(name, peer, bd_rate(theirs, ours), low, high))
     return results
 
 

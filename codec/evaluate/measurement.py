@@ -46,6 +46,11 @@ class Mean:
     encode_mps: float  # megapixels per second, over all images
     decode_mps: float
 
+    @property
+    def is_quality(self) -> bool:
+        """Whether the setting is a quality of a variable-rate model."""
+        return self.setting.startswith("q ")
+
     def record(self) -> dict[str, Any]:
         """Return the fields; None for what is not finite."""
         return finite(asdict(self))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from nncodec.formats.errors import NncodecError
 
-from .compare import grouped
+from .compare import families, grouped
 from .measurement import Mean
 from .metrics import decibels
 from .table import Report
@@ -65,10 +65,10 @@ def plot(report: Report, file: BinaryIO, format: str = "png") -> None:
         peers = grouped(theirs, lambda mean: mean.codec)
         for (name, means), colour in zip(peers.items(), cycle(PEERS)):
             _peer(ax, name, _points(means, panel), colour)
-        settings = grouped(ours, lambda mean: mean.setting)
-        for (setting, means), line in zip(settings.items(), cycle(LINES)):
-            _models(ax, f"nncodec {setting}".strip(), _points(means, panel), line)
-        for means in list(settings.values())[:1]:  # more labels would lie on each other
+        curves = families(ours)
+        for (name, means), line in zip(curves.items(), cycle(LINES)):
+            _models(ax, f"nncodec {name}".strip(), _points(means, panel), line)
+        for means in list(curves.values())[:1]:  # more labels would lie on each other
             _label(ax, _points(means, panel))
         _decorate(ax, panel.title)
     images = len({one.image for one in report.measurements})

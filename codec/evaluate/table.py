@@ -163,13 +163,13 @@ def _bd_rates(ours: Sequence[Mean], theirs: Sequence[Mean]) -> str:
     rows = [
         (
             one.peer,
-            one.setting,
+            one.curve,
             ABSENT if math.isnan(one.bd_rate) else f"{one.bd_rate:+.1f} %",
             ABSENT if math.isnan(one.bd_rate) else f"{one.psnr_low:.2f} .. {one.psnr_high:.2f} dB",
         )
         for one in over_curves(ours, theirs)
     ]
-    header = ("BD-rate of the models as one curve", "setting", "rate", "over")
+    header = ("BD-rate against", "of", "rate", "over")
     return aligned(header, rows, names=2) if rows else ""
 
 

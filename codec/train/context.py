@@ -28,15 +28,16 @@ class Config(LatentSettings):
     batch: int = 16
     clip: float = math.inf
     groups: int = 2  # of channels, coded one after the other
+    look: int = 5  # positions along a side of what the first layer sees
     width: int = 64  # channels of the network
 
 
-def build(channels: int, groups: int, width: int) -> QuantizedNetwork:
+def build(channels: int, groups: int, width: int, look: int = 5) -> QuantizedNetwork:
     """The network: a look at the bits around, then three layers, one of which looks further."""
     steps = PHASES * groups
     return QuantizedNetwork(
         [
-            QuantizedConv(channels, width, 5, steps, places=0),
+            QuantizedConv(channels, width, look, steps, places=0),
             QuantizedConv(width, width, 1, steps),
             QuantizedConv(width, width, 3, steps),
             QuantizedConv(width, width, 1, steps),
@@ -57,7 +58,7 @@ class ContextRecipe(OnLatents[Config]):
         super().__init__(config, folder, device)
         self.bits, self.val = self.pictures()
         channels, side = self.bits.shape[1], min(config.window, self.bits.shape[2])
-        self.network = build(channels, config.groups, config.width)
+        self.network = build(channels, config.groups, config.width, config.look)
         steps = list(coding_steps(config.groups))
         self.coded = torch.zeros(len(steps), channels, side, side, dtype=torch.bool)
         for coded, (rows, columns, group) in zip(self.coded, steps, strict=True):

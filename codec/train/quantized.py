@@ -65,7 +65,9 @@ class QuantizedConv(nn.Module):
             fine = unit * 2.0**-self.places
             bias = bias + ((bias / fine).round() * fine - bias).detach()
         result = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
-        result = result.float() + (situation @ bias)[:, :, None, None]
+        with torch.autocast(x.device.type, enabled=False):
+            shown = situation.float() @ bias
+        result = result.float() + shown[:, :, None, None]
         if self.exact:
             result = round_through(result, 2.0**-self.out_places)
         if self.skip:
