@@ -240,11 +240,16 @@ def test_products_are_in_full_precision_whatever_the_program_has_set(
     not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch before 2.9"
 )
 def test_a_program_may_choose_for_one_kind_of_device(
-    wide_inputs: Tensor, wide_results: Tensor, monkeypatch: pytest.MonkeyPatch
+    wide_inputs: Tensor, wide_results: Tensor
 ) -> None:
-    monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32")
-    assert wide_network()(wide_inputs, 1).double().equal(wide_results)
-    assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    matmul: Any = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "tf32"
+    try:
+        assert wide_network()(wide_inputs, 1).double().equal(wide_results)
+        assert matmul.fp32_precision == "tf32"
+    finally:
+        matmul.fp32_precision = before
 
 
 def test_autocast_around_does_not_matter(wide_inputs: Tensor, wide_results: Tensor) -> None:

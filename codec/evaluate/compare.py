@@ -9,7 +9,6 @@ from .bdrate import Curve, bd_rate, between, quality_at, rate_at
 from .measurement import Mean, finite
 from .metrics import decibels
 
-
 RATES = (0.1, 1.0)  # bits per pixel, at which photographs are mostly kept
 
 
