@@ -2,10 +2,8 @@
 
 import io
 import os
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from functools import lru_cache
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +14,19 @@ from nncodec.formats import alpha
 from nncodec.formats.bits import Entropy
 from nncodec.formats.cae import Coding, Header, PadMode, Reader, Tile, Writer
 from nncodec.formats.errors import Damaged, ModelMismatch
-from nncodec.formats.images import MAX_PIXELS, Metadata, Picture, from_array, from_pil, read_image
+from nncodec.formats.images import MAX_PIXELS, Metadata, Picture
 from nncodec.formats.images import to_pil as picture_to_pil
 
 from .checkpoint import StrPath
 from .engine import load_engine
 from .fixed import Seams
-from .patches import even_pad, put
+from .inputs import CaeSource, ImageSource, opened, to_picture
+from .patches import Region, covering, grown, put, shown
 from .rate import Target
 from .seams import DEFAULT_METHOD, DEFAULT_WINDOW, Method, borders, smooth_strips
 from .transform import Progress, pick_device
 from .variable import VariableRate
 
-ImageSource = Image.Image | StrPath | BinaryIO | bytes | NDArray[np.uint8]
 SEGMENT = 8  # patches along a side of a segment: what is coded, lost or found together
 ANY = Target()  # the model's default
 METADATA = ("exif", "icc", "xmp")
@@ -113,19 +111,21 @@ class Codec:
 
     def decompress(
         self,
-        data: bytes | StrPath | BinaryIO,
+        data: CaeSource,
         *,
         smooth: int | None = None,
+        region: tuple[int, int, int, int] | None = None,
         max_pixels: int | None = MAX_PIXELS,
     ) -> Image.Image:
         """Decompress a file's content, or the file at a path, to an L, LA, RGB or RGBA image.
 
-        ``smooth`` is the window across the seams in pixels (None: the default, 0: off). Raises
-        CaeError; ModelMismatch if the file was made with other weights.
+        ``smooth`` is the window across the seams in pixels (None: the default, 0: off); ``region``
+        is the part (x, y, width, height) that is wanted (None: all). Raises CaeError; ModelMismatch
+        if the file was made with other weights; NncodecError for a region that is not inside.
         """
         with opened(data) as file:
             reader = Reader(file, max_pixels=max_pixels)
-            return picture_to_pil(self.decompress_from(reader, smooth=smooth))
+            return picture_to_pil(self.decompress_from(reader, smooth=smooth, region=region))
 
     def decompress_from(
         self,
@@ -135,6 +135,7 @@ class Codec:
         method: Method = DEFAULT_METHOD,
         seams: Seams = "joint",
         stages: int | None = None,
+        region: tuple[int, int, int, int] | None = None,
         progress: Progress | None = None,
     ) -> Picture:
         """Decompress what ``reader`` reads.
@@ -145,34 +146,47 @@ class Codec:
         "joint"). Of a file that is sent in stages, the first ``stages`` are decoded (None: all), to
         the same picture at a lower quality. If the reader is ``partial``, what is lost becomes grey
         (alpha: opaque) and its ``errors`` tell what that is.
+
+        A ``region`` (x, y, width, height) is what would be cut out of the whole picture, ±1 level
+        of rounding; only what it takes is read and decoded.
         """
         header = reader.header
         self.check(header)
-        errors = reader.errors if reader.partial else None
-        opacity = alpha.decode(reader.alpha, header, errors) if header.colour.has_alpha else None
-        pixels, lost = self.engine.decode(reader, errors, seams, stages, progress)
-        for tile in lost:
-            put(pixels, header, tile, blank(tile, header.patch))
+        wanted = Region(0, 0, header.width, header.height) if region is None else Region(*region)
+        decoded, tile = wanted, covering(header, wanted)
         window = DEFAULT_WINDOW[seams] if smooth is None else smooth
-        smooth_seams(pixels, header, window, method)
+        if window:  # smoothing reaches from a border to half a patch away from it, at most
+            tile = grown(header, tile, 1)
+            decoded = shown(header, tile)
+        errors = reader.errors if reader.partial else None
+        opacity = None
+        if header.colour.has_alpha:
+            opacity = alpha.decode(reader.alpha, header, errors, wanted.rows)
+        pixels, lost = self.engine.decode(reader, decoded, errors, seams, stages, progress)
+        for part in lost:
+            put(pixels, header, part, blank(part, header.patch))
+        smooth_seams(pixels, header, tile, window, method)
+        if region is not None:  # as copies, so that the rest need not be kept
+            pixels = pixels[wanted.rows, wanted.columns].copy()
+            opacity = None if opacity is None else opacity[:, wanted.columns].copy()
         return Picture(pixels, header.colour, opacity, header.depth, Metadata(**reader.metadata))
 
     def header(self, picture: Picture) -> Header:
         """The header of the file that ``picture`` will become, less the model's own parameters."""
-        patch = self.engine.patch
+        engine = self.engine
         return Header(
             width=picture.width,
             height=picture.height,
-            patch=patch,
-            pad_top=even_pad(picture.height, patch),
-            pad_left=even_pad(picture.width, patch),
+            patch=engine.patch,
+            pad_top=engine.pad(picture.height),
+            pad_left=engine.pad(picture.width),
             pad_mode=PadMode.EDGE,
             colour=picture.colour,
             depth=picture.depth,
             model=self.model,
             fingerprint=self.fingerprint,
-            channels=self.engine.channels,
-            side=self.engine.side,
+            channels=engine.channels,
+            side=engine.side,
             segment_rows=SEGMENT,
             segment_columns=SEGMENT,
         )
@@ -201,37 +215,20 @@ def blank(tile: Tile, patch: int) -> NDArray[np.uint8]:
     return np.full((tile.rows * patch, tile.columns * patch, 3), GREY, np.uint8)
 
 
-def smooth_seams(pixels: NDArray[np.uint8], header: Header, window: int, method: Method) -> None:
-    """Smooth the seams of a decoded picture (H, W, 3) in place, row of patches by row."""
+def smooth_seams(
+    pixels: NDArray[np.uint8], header: Header, tile: Tile, window: int, method: Method
+) -> None:
+    """Smooth the seams in a tile of a decoded picture (H, W, 3) in place, row by row of patches."""
     if window == 0:
         return
-    rows = borders(header.height, header.pad_top, header.patch)
-    columns = borders(header.width, header.pad_left, header.patch)
+    place = shown(header, tile)
+    inside = pixels[place.rows, place.columns]
+    down = borders(len(inside), 0 if tile.row else header.pad_top, header.patch)
+    across = borders(inside.shape[1], 0 if tile.column else header.pad_left, header.patch)
     row = 0
-    for piece in smooth_strips(np.split(pixels, rows), columns, window, method):
-        pixels[row : row + len(piece)] = piece
+    for piece in smooth_strips(np.split(inside, down), across, window, method):
+        inside[row : row + len(piece)] = piece
         row += len(piece)
-
-
-def to_picture(image: ImageSource) -> Picture:
-    """Any image that the library takes, as a Picture. Raises ImageError."""
-    if isinstance(image, Image.Image):
-        return from_pil(image)
-    if isinstance(image, np.ndarray):
-        return from_array(image)
-    return read_image(image)
-
-
-@contextmanager
-def opened(data: bytes | StrPath | BinaryIO) -> Iterator[BinaryIO]:
-    """A binary stream over bytes or a path; a stream is passed on."""
-    if isinstance(data, bytes | bytearray | memoryview):
-        yield io.BytesIO(data)
-    elif isinstance(data, str | os.PathLike):
-        with open(data, "rb") as file:
-            yield file
-    else:
-        yield data
 
 
 @lru_cache(maxsize=8)
@@ -266,18 +263,20 @@ def compress(
 
 
 def decompress(
-    data: bytes | StrPath | BinaryIO,
+    data: CaeSource,
     *,
     device: str = "auto",
     weights: StrPath | None = None,
     smooth: int | None = None,
+    region: tuple[int, int, int, int] | None = None,
     max_pixels: int | None = MAX_PIXELS,
 ) -> Image.Image:
     """Decompress a .cae file with the model that its header names; see :meth:`Codec.decompress`."""
     with opened(data) as file:
         reader = Reader(file, max_pixels=max_pixels)
         codec = codec_for(model_of(reader.header, weights), device, named(weights))
-        return picture_to_pil(codec.decompress_from(reader, smooth=smooth))
+        picture = codec.decompress_from(reader, smooth=smooth, region=region)
+        return picture_to_pil(picture)
 
 
 def named(weights: StrPath | None) -> str | None:

@@ -12,7 +12,7 @@ from nncodec.formats.cae import Coding, Header, Reader, Tile
 from nncodec.formats.errors import CaeError, Damaged, NncodecError
 
 from .models.cae import PATCH, Cae
-from .patches import put, split
+from .patches import Region, covering, even_pad, put, segments_seen, split
 from .rate import Target, Write
 from .segments import SegmentCoder
 from .transform import Pixels, Progress, Transform
@@ -65,23 +65,29 @@ class FixedRate:
     def decode(
         self,
         reader: Reader,
+        region: Region,
         errors: list[CaeError] | None,
         seams: Seams,
         stages: int | None,
         progress: Progress | None = None,
     ) -> tuple[Pixels, list[Tile]]:
-        """The pixels (H, W, 3) of what ``reader`` reads.
+        """The pixels (H, W, 3) of what ``reader`` reads; outside of ``region`` they mean nothing.
 
         With a list of ``errors``, what is damaged is noted there, and the tiles that are lost come
         second. There is one stage.
         """
-        header = reader.header
-        latent, lost = self.coder.read(reader, errors)
+        header, transform = reader.header, self.transform
+        joint = seams == "joint"
+        reach = transform.spec.decoder_reach if joint else 0
+        latent, lost = self.coder.read(reader, errors, segments_seen(header, region, reach))
         pixels = np.zeros((header.height, header.width, 3), np.uint8)
-        transform = self.transform
-        synthesise = transform.synthesise if seams == "joint" else transform.synthesise_alone
-        for tile in split(Tile(0, 0, *header.grid), transform.tile_side):
-            put(pixels, header, tile, synthesise(latent, header, tile))
+        synthesise = transform.synthesise if joint else transform.synthesise_alone
+        for part in split(covering(header, region), transform.tile_side):
+            put(pixels, header, part, synthesise(latent, header, part))
             if progress:
-                progress(tile.rows * tile.columns)
+                progress(part.rows * part.columns)
         return pixels, lost
+
+    def pad(self, length: int) -> int:
+        """Pixels to add before an axis of ``length``."""
+        return even_pad(length, self.patch)

@@ -13,10 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncodec.formats.cae import Header, Tile
+from nncodec.formats.errors import NncodecError
 
 Pixels = NDArray[np.uint8]
 
 RIM = 16  # pixels beyond the edge of the picture that a network is shown
+
+
+class Region(NamedTuple):
+    """A rectangle of a picture's pixels: its left upper corner, and its size."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.y, self.y + self.height)
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.x, self.x + self.width)
 
 
 class Span(NamedTuple):
@@ -46,6 +64,46 @@ def split(tile: Tile, side: int) -> Iterator[Tile]:
             rows = min(side, tile.row + tile.rows - row)
             columns = min(side, tile.column + tile.columns - column)
             yield Tile(row, column, rows, columns)
+
+
+def covering(header: Header, region: Region) -> Tile:
+    """The patches that hold a region. NncodecError unless all of it lies inside of the picture."""
+    x, y, width, height = region
+    if not (0 <= x < x + width <= header.width and 0 <= y < y + height <= header.height):
+        raise NncodecError(
+            f"the region {x},{y},{width},{height} is not inside of the picture,"
+            f" which has {header.width} x {header.height} pixels"
+        )
+    size = header.patch
+    row, column = (header.pad_top + y) // size, (header.pad_left + x) // size
+    last_row = (header.pad_top + y + height - 1) // size
+    last_column = (header.pad_left + x + width - 1) // size
+    return Tile(row, column, last_row - row + 1, last_column - column + 1)
+
+
+def grown(header: Header, tile: Tile, patches: int) -> Tile:
+    """A tile and so many patches around it, as far as there are."""
+    rows, columns = header.grid
+    row, column = max(tile.row - patches, 0), max(tile.column - patches, 0)
+    below = min(tile.row + tile.rows + patches, rows)
+    right = min(tile.column + tile.columns + patches, columns)
+    return Tile(row, column, below - row, right - column)
+
+
+def segments_seen(header: Header, region: Region, reach: int) -> list[int]:
+    """The segments that hold a region's latent, or any of it within ``reach`` positions around."""
+    side = header.side
+    stride = header.patch // side
+
+    def along(first: int, pixels: int, patches: int, segments: int) -> range:
+        length = patches * side  # of a segment
+        begin, last = first // stride - reach, (first + pixels - 1) // stride + reach
+        return range(max(begin, 0) // length, min(last // length + 1, segments))
+
+    top, left = header.pad_top + region.y, header.pad_left + region.x
+    rows = along(top, region.height, header.segment_rows, header.segments[0])
+    columns = along(left, region.width, header.segment_columns, header.segments[1])
+    return [row * header.segments[1] + column for row in rows for column in columns]
 
 
 def spans(tile: Tile, header: Header, unit: int, reach: int, rim: int) -> tuple[Span, Span]:
@@ -94,14 +152,22 @@ def look_at_latent(
     return latent[y[:, np.newaxis], x], rows, columns
 
 
+def shown(header: Header, tile: Tile) -> Region:
+    """What a tile shows of the picture, less the padding."""
+    size = header.patch
+    top, left = tile.row * size - header.pad_top, tile.column * size - header.pad_left
+    y, x = max(top, 0), max(left, 0)
+    bottom, right = top + tile.rows * size, left + tile.columns * size
+    return Region(x, y, min(right, header.width) - x, min(bottom, header.height) - y)
+
+
 def put(pixels: Pixels, header: Header, tile: Tile, content: Pixels) -> None:
     """Write a tile's content into the picture (H, W, 3), less what lies beyond its edges."""
     size = header.patch
     top, left = tile.row * size - header.pad_top, tile.column * size - header.pad_left
-    rows = slice(max(top, 0), min(top + len(content), header.height))
-    columns = slice(max(left, 0), min(left + content.shape[1], header.width))
-    pixels[rows, columns] = content[
-        rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+    x, y, width, height = shown(header, tile)
+    pixels[y : y + height, x : x + width] = content[
+        y - top : y - top + height, x - left : x - left + width
     ]
 
 

@@ -15,6 +15,11 @@ from nncodec.formats.errors import NncodecError
 T = TypeVar("T")
 Write = Callable[[Header, Iterable[tuple[Coding, bytes]]], bytes]  # a header and its payloads
 
+# The step codes of quality 0 and 100; each point of quality is the same factor of the step.
+COARSEST, FINEST = 1062, 400
+DEFAULT_QUALITY = 60.0
+
+ANY = 1e15  # larger targets are nobody's
 ENOUGH = 0.99  # of what is allowed: closer is not looked for
 SLOPE = -0.004  # of the logarithm of a size, for each step code, until two tries tell
 
@@ -31,18 +36,29 @@ class Target:
     def __post_init__(self) -> None:
         given = [name for name, value in vars(self).items() if value is not None]
         if len(given) > 1:
-            raise NncodecError(f"give one of {' and '.join(given)}, not both")
+            raise NncodecError(f"give one of {', '.join(given)}, not {len(given)}")
         if self.quality is not None and not 0 <= self.quality <= 100:
             raise NncodecError(f"a quality is from 0 to 100, not {self.quality:g}")
         for name in given:
-            if name != "quality" and not getattr(self, name) > 0:
-                raise NncodecError(f"{name} {getattr(self, name):g} is not above 0")
+            value = getattr(self, name)
+            if name != "quality" and not 0 < value < ANY:
+                raise NncodecError(f"{name} {value:g} is not above 0 and below {ANY:g}")
 
     def budget(self, pixels: int) -> int | None:
         """Bytes that the file of a picture of so many pixels may have; None: any number."""
         if self.size is not None:
             return self.size
         return None if self.bpp is None else int(self.bpp * pixels / 8)
+
+
+def step_of(quality: float) -> int:
+    """The step code of a quality from 0 to 100."""
+    return round(COARSEST + (FINEST - COARSEST) * quality / 100)
+
+
+def quality_of(step: int) -> float:
+    """The quality that has this step code, or the nearest to it; from 0 to 100 for most."""
+    return 100 * (COARSEST - step) / (COARSEST - FINEST)
 
 
 def least_within(
@@ -54,10 +70,14 @@ def least_within(
     whose measure is more than ENOUGH of the limit is good enough. None if even ``last`` is above
     the limit.
     """
+    if limit <= 0:
+        return None
+    target = math.log(limit)
     points: dict[int, float] = {}
     low, high = first - 1, last + 1  # the limit lies between: low is above it, high within
     guess, best = (first + last) // 2, None
     while high - low > 1:
+        before = high - low
         value, result = measure(guess)
         points[guess] = math.log(value)
         if value <= limit:
@@ -66,7 +86,10 @@ def least_within(
                 break
         else:
             low = guess
-        guess = min(max(_crossing(points, math.log(limit)), low + 1), high - 1)
+        guess = _crossing(points, target)
+        if len(points) > 2 and 2 * (high - low) > before:  # no line, but stairs or a cliff
+            guess = (low + high) // 2
+        guess = min(max(guess, low + 1), high - 1)
     return best
 
 

@@ -1,5 +1,7 @@
 """Segments: the bits of a tile of patches to the payload of a data chunk, and back."""
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -75,19 +77,23 @@ class SegmentCoder:
         return latent
 
     def read(
-        self, reader: Reader, errors: list[CaeError] | None
+        self,
+        reader: Reader,
+        errors: list[CaeError] | None,
+        wanted: Collection[int] | None = None,
     ) -> tuple[NDArray[np.uint8], list[Tile]]:
         """The latent of the whole picture, eight channels in a byte, (h, w, C / 8).
 
-        With a list of ``errors``, what is damaged is noted there; the tiles without bits come
-        second.
+        It is zero but for the ``wanted`` segments (None: all). With a list of ``errors``, what is
+        damaged is noted there; the tiles without bits come second.
         """
         header = reader.header
         rows, columns = header.grid
         side = header.side
         latent = np.zeros((rows * side, columns * side, -(-header.channels // 8)), np.uint8)
-        lost = {index: header.segment_patches(index) for index in range(header.n_segments)}
-        for segment in reader.segments():
+        wanted = range(header.n_segments) if wanted is None else wanted
+        lost = {index: header.segment_patches(index) for index in wanted}
+        for segment in reader.segments(wanted):
             tile = header.segment_patches(segment.index)
             try:
                 packed = np.packbits(self.decode(segment, header), axis=2)

@@ -11,9 +11,10 @@ from . import zstd
 from .errors import CaeError, DamagedChunk
 from .header import Header
 from .layout import AlphaCoding
-from .reader import AlphaStrip
+from .parts import AlphaStrip
 
 OPAQUE = 255
+ALL = slice(None)
 
 
 # The axes along which values are replaced by their differences before zstd.
@@ -54,19 +55,28 @@ def decode_strip(strip: AlphaStrip, header: Header) -> NDArray[np.uint8]:
 
 
 def decode(
-    strips: Iterable[AlphaStrip], header: Header, errors: list[CaeError] | None = None
+    strips: Iterable[AlphaStrip],
+    header: Header,
+    errors: list[CaeError] | None = None,
+    rows: slice = ALL,
 ) -> NDArray[np.uint8]:
-    """The alpha channel (height, width); opaque where a strip is missing.
+    """The alpha channel (h, width) of some of the rows; opaque where a strip is missing.
 
     DamagedChunk if a strip is damaged; with a list of `errors` it is left out and noted there.
     """
-    alpha = np.full((header.height, header.width), OPAQUE, np.uint8)
+    top, bottom, _ = rows.indices(header.height)
+    alpha = np.full((bottom - top, header.width), OPAQUE, np.uint8)
     for strip in strips:
-        row, rows = header.alpha_strip(strip.index)
+        row, count = header.alpha_strip(strip.index)
+        begin, end = max(row, top), min(row + count, bottom)
+        if begin >= end:
+            continue
         try:
-            alpha[row : row + rows] = decode_strip(strip, header)
+            values = decode_strip(strip, header)
         except DamagedChunk as error:
             if errors is None:
                 raise
             errors.append(error)
+        else:
+            alpha[begin - top : end - top] = values[begin - row : end - row]
     return alpha

@@ -16,7 +16,7 @@ from . import zstd
 from .errors import DamagedChunk, Unsupported
 from .header import Header
 from .layout import Coding
-from .reader import Segment
+from .parts import Segment
 
 Entropy = Literal["auto", "raw", "zstd", "context"]
 

@@ -21,7 +21,7 @@ A file is a signature, a version, and chunks:
         width, height      varint   pixels, 1..2^24 each, together at most 2^32
         patch              u8       side of a patch in units of 8 pixels, 1..255
         pad top, pad left  varint   pixels added there, each less than a patch; bottom and right
-                                    are what is then missing to whole patches
+                                    are what is then missing to whole patches; model 5 has 0, 0
         pad mode           u8       0 edge, 1 reflect, 2 zeros
         colour             u8       low 4 bits: 0 grey, 1 grey + alpha, 2 RGB, 3 RGB + alpha;
                                     high 4 bits, samples of the source: 0 8 bits, 1 16 bits
@@ -37,7 +37,9 @@ A file is a signature, a version, and chunks:
                                     models 1..4 have one if segments may be context coded: the
                                     first 14 bits of the SHA-256 of the context model's file;
                                     model 5 has two: its step is 2^(first / 128) 8-bit levels,
-                                    and the second is the last plane of bits that was sent
+                                    and the second is the last plane of bits that was sent; the
+                                    first is below 2048, the second and the stages at most 13
+                                    together
 
     at most 64 optional chunks, each of at most 16 MiB; known are
     c  ICC profile     each at most once; copied, never parsed
@@ -73,6 +75,9 @@ what has n bytes may itself have n + n div 128 + 64, and where there are params 
 *context* stands for the bytes of a range coder, which may be none at all. The bits are those of the
 segment's latent as a whole, its patches side by side; in which order they are coded and with which
 probabilities, the context model says: see codec/entropy/context.py, and coder.py for the bytes.
+Model 5 always does so: see codec/entropy/planes.py. Its latent ends with the picture: positions of
+16 x 16 pixels that hold none of it are not coded. The first of its stages alone are a file, too,
+with as many more in the second parameter as are missing.
 
 A reader checks a chunk before it uses it, refuses a number outside its bounds before it allocates
 or loops, and reads to the end: whatever follows, is missing or has another order is an error.
@@ -92,7 +97,8 @@ from .layout import (
     Colour,
     PadMode,
 )
-from .reader import AlphaStrip, Reader, Segment
+from .parts import AlphaStrip, Segment
+from .reader import Reader
 from .writer import Writer
 
 __all__ = [

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from enum import IntEnum
 from functools import cached_property
 from typing import BinaryIO, TypeVar
@@ -27,6 +26,7 @@ from .layout import (
     Coding,
     payload_limit,
 )
+from .parts import AlphaStrip, Segment
 
 _METADATA_NAMES = {kind: name for name, kind in METADATA_KINDS.items()}
 _NAMES = {
@@ -38,27 +38,6 @@ _NAMES = {
     "m": "the XMP packet",
 }
 _REQUIRED = "HADE"
-
-
-@dataclass(frozen=True)
-class AlphaStrip:
-    """One alpha chunk: strip `index` of the image, see `Header.alpha_strip`."""
-
-    index: int
-    coding: AlphaCoding
-    payload: bytes
-    name: str  # in messages
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One data chunk: segment `index`, see `Header.segment_patches`, in one plane."""
-
-    index: int
-    plane: int
-    coding: Coding
-    payload: bytes
-    name: str  # in messages
 
 
 class Reader:
@@ -97,16 +76,26 @@ class Reader:
         self._offsets = self._sound_index() if partial and file.seekable() else None
         self._read_prelude()
 
-    def segments(self) -> Iterator[Segment]:
+    def segments(self, wanted: Collection[int] | None = None) -> Iterator[Segment]:
         """Every segment, plane by plane and in raster order; then the file's end is checked.
+
+        With `wanted`, only those data chunks: numbers as for `segment`. The others are skipped, in
+        a file that can seek without being read; what is wrong with them is not told.
 
         Can be called once. A payload has passed its checksum; whether it inflates to the right
         size, `bits.decode` finds out.
         """
         if self._sizes:
             raise ValueError("the segments have been read already")
+        if wanted is None or len(wanted) == self.header.n_chunks:
+            wanted = range(self.header.n_chunks)
+        elif not self.partial and self._file.seekable():
+            self._offsets = self._index_behind_prelude()
         for number in range(self.header.n_chunks):
+            due = number in wanted
             if self._offsets is not None:
+                if not due:
+                    continue
                 self._source.seek(self._offsets[number])
             elif self._lost:
                 return
@@ -115,9 +104,11 @@ class Reader:
             try:
                 segment = self._to_segment(number, self._take("D")[0])
             except (Damaged, Truncated) as error:
-                self._note(error)
+                if due or not isinstance(error, DamagedChunk):
+                    self._note(error)
             else:
-                yield segment
+                if due:
+                    yield segment
             self._sizes.append(self._source.position - begin)
         if self._offsets is None and not self._lost:
             self._read_end()
@@ -161,6 +152,14 @@ class Reader:
             return self.index if self.index[0] >= self._source.position else None
         except CaeError:  # comes again where the end is read
             return None
+
+    def _index_behind_prelude(self) -> list[int]:
+        try:
+            if self.index[0] != self._source.position:
+                raise Damaged("the end chunk contradicts what is before the data")
+        except (Damaged, Truncated) as error:
+            self._note(error)
+        return self.index
 
     def _read_prelude(self) -> None:
         """Read what comes before the data."""

@@ -1,6 +1,7 @@
 """What tests of all areas share: the sample images, and the command line in a folder of its own."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -144,3 +145,97 @@ def made_up_context(model: str, seed: int) -> bytes:
             torch.nn.init.normal_(parameter, std=0.02 if layer.last else 0.2)
     tensors = {**network.export(), "table": probability_table()}
     return save(tensors, metadata={"context": model})
+
+
+PlaneTensors = Callable[..., "dict[str, Any]"]
+
+
+@pytest.fixture(scope="session")
+def plane_tensors() -> PlaneTensors:
+    """The tensors of a plane model: ``plane_tensors(channels, seed)``.
+
+    Its weights are random. But what it says is likely: that elements stay zero, less so beside
+    large ones.
+    """
+    import numpy as np
+    import torch
+
+    from nncodec.entropy.plane_network import SIGNIFICANT, SITUATIONS
+    from nncodec.entropy.planes import MAX_TOP
+    from nncodec.train.quantized import probability_table
+
+    def made(channels: int, seed: int = 0) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng(seed)
+
+        def integers(most: int, *shape: int) -> torch.Tensor:
+            return torch.from_numpy(rng.integers(-most, most + 1, shape))
+
+        tensors: dict[str, torch.Tensor] = {}
+        layers = ((2 * channels, 8, 1, 40, 4), (8, 8, 3, 20, 6), (8, 3 * channels, 1, 10, 6))
+        for number, (inputs, outputs, size, most, shift) in enumerate(layers):
+            tensors |= {
+                f"{number}.weight": integers(most, outputs, inputs, size, size).to(torch.int8),
+                f"{number}.bias": integers(30, SITUATIONS, outputs).to(torch.int32),
+                f"{number}.shift": torch.full((outputs,), shift, dtype=torch.int8),
+                f"{number}.skip": torch.tensor(number == 1),
+            }
+        tensors["2.bias"][-2:, SIGNIFICANT * channels : (SIGNIFICANT + 1) * channels] -= 600
+        own = integers(1, 3, 3, 3, channels)
+        own[SIGNIFICANT] += 8
+        own[SIGNIFICANT, 1, 1] += 16
+        return tensors | {
+            "own.weight": own.to(torch.int8),
+            "own.lead": integers(3, 3, channels).to(torch.int8),
+            "table": probability_table(),
+            "tops": torch.full((SITUATIONS, channels, MAX_TOP), 1 << 15).to(torch.uint16),
+        }
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def bitplane(tmp_path_factory: pytest.TempPathFactory, plane_tensors: PlaneTensors) -> Path:
+    """The weights of a small variable-rate model.
+
+    Its transform is a cosine one of 16 x 16 pixels, six coefficients for each colour, with a block
+    of random branches around it.
+    """
+    import numpy as np
+    import torch
+    from safetensors.torch import save_file
+
+    from nncodec.models.bitplane import BITPLANE, FOLD, UNIT, WIDTH, Bitplane
+
+    orders = [(0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (2, 0)]
+    place = np.arange(16) + 0.5
+    waves = np.stack([np.cos(np.pi * k * place / 16) for k in range(3)]) / np.sqrt(8)
+    waves[0] /= np.sqrt(2)
+    channels = 3 * len(orders)
+    basis = np.zeros((channels, 3, 2, FOLD, 2, FOLD), np.float32)
+    for number, (i, j) in enumerate(orders):
+        for colour in range(3):
+            wave = np.outer(waves[i], waves[j]).reshape(2, FOLD, 2, FOLD)
+            basis[3 * number + colour, colour] = wave
+    # (channels, a place in 8 x 8 pixels of a colour, one of four such places)
+    folded = torch.from_numpy(basis.transpose(0, 1, 3, 5, 2, 4).reshape(channels, WIDTH, 2, 2))
+    torch.manual_seed(0)
+    network = Bitplane(blocks=1, channels=channels)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith(("project.weight", "merge.weight")):
+                parameter.normal_(std=0.005)
+        for layer, scale in ((network.analysis.head, 1), (network.synthesis.tail, UNIT)):
+            layer.weight.copy_(scale * torch.eye(WIDTH)[:, :, None, None])
+        network.gains.before[0] = math.log(UNIT)
+        network.gains.after[0] = -math.log(UNIT)
+        network.analysis.down.weight.copy_(folded)
+        network.synthesis.up.weight.copy_(folded.reshape(channels, -1).T[:, :, None, None])
+        for layer in (network.analysis.head, network.analysis.down):
+            layer.bias.zero_()
+        for layer in (network.synthesis.up, network.synthesis.tail):
+            layer.bias.zero_()
+    tensors = {f"transform.{key}": value for key, value in network.state_dict().items()}
+    tensors |= {f"planes.{key}": value for key, value in plane_tensors(channels).items()}
+    path = tmp_path_factory.mktemp("weights") / "bitplane.safetensors"
+    save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata={"model": BITPLANE})
+    return path

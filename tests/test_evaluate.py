@@ -125,6 +125,22 @@ def test_comparisons(report: table.Report) -> None:
     assert compare.over_curves(ours[:1], theirs) == []
 
 
+def test_a_variable_rate_model_is_one_curve(report: table.Report) -> None:
+    ours, theirs = report.split()
+    qualities = [
+        Mean("any", f"q {q}", 1, 0.05 * 2**q, 20 + 3 * q, math.nan, math.nan, 1, 1)
+        for q in range(6)
+    ]
+    families = compare.families([*ours, *qualities])
+    assert families == {"off": ours, "any": qualities}
+    *_, curve = compare.over_curves([*ours, *qualities], theirs)
+    assert curve.curve == "any"
+    # From 0.1 to 1 bit per pixel only: the last point, at 1.6, is beyond.
+    assert (curve.psnr_low, curve.psnr_high) == pytest.approx(
+        (23, 20 + 3 * math.log2(20)), abs=0.02
+    )
+
+
 def test_what_a_peer_does_not_reach_is_not_made_up(report: table.Report) -> None:
     ours = [Mean("tiny", "off", 1, 0.05, 20, math.nan, math.nan, 1, 1)]
     (point,) = compare.at_points(ours, report.split()[1])

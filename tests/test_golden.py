@@ -36,8 +36,7 @@ def bits_hash(codec: Codec, path: Path, coding: Entropy) -> str:
     with path.open("rb") as file:
         reader = Reader(file)
         if isinstance(codec.engine, VariableRate):
-            latent = np.zeros((8 * 1, 8 * 2, 256), np.int16)
-            codec.engine.read(reader, latent, None, reader.header.planes)
+            latent, _ = codec.engine.read(reader, None, [0], reader.header.planes)
             return sha256(latent.astype("<i2").tobytes()).hexdigest()
         for segment in reader.segments():
             assert segment.coding is Coding[coding.upper()]

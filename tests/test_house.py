@@ -119,6 +119,7 @@ def test_what_needs_no_network_loads_no_torch(photo_cae: Path) -> None:
     assert not loaded_by("--help") & HEAVY
     assert not loaded_by("--version") & HEAVY
     assert not loaded_by("info", "photo.cae") & HEAVY
+    assert not loaded_by("truncate", "photo.cae", "first.cae", "--stages", "1") & HEAVY
     assert not loaded_by("models", "list") & HEAVY
     assert not loaded_by("completion", "bash") & HEAVY
     assert "torch" not in loaded_by("verify", "photo.cae")

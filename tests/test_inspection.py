@@ -108,7 +108,7 @@ def test_verify_notices_every_flipped_bit_and_every_cut(nncodec: Run, cae: Path)
 
 def test_verify_deep_needs_the_weights(nncodec: Run, cae: Path, photo_cae: Path) -> None:
     assert "weights" in nncodec("verify", "--deep", "made.cae", status=1).stderr
-    assert nncodec("verify", "--deep", "photo.cae").stdout == "photo.cae: ok, 1 segment\n"
+    assert nncodec("verify", "--deep", "photo.cae").stdout.startswith("photo.cae: ok, 1 segment")
 
 
 def test_models(nncodec: Run) -> None:

@@ -18,13 +18,13 @@ from safetensors.torch import load_file
 from nncodec import Codec
 from nncodec.formats.errors import WeightsError
 from nncodec.models.bitplane import LEVELS, STEP, Bitplane
+from nncodec.rate import COARSEST, FINEST
 from nncodec.train import bitplane, planes
 from nncodec.train.bitplane import POINTS, TransformRecipe
 from nncodec.train.files import averaged_weights, read_state
 from nncodec.train.loop import Run
 from nncodec.train.planes import PlanesRecipe, plane_shares, step_code
 from nncodec.train.start_transform import principal_start
-from nncodec.variable import COARSEST, FINEST
 
 MODEL = "bitplane_256"
 CPU = torch.device("cpu")

@@ -18,6 +18,7 @@ from .errors import exit_status, note_traceback
 COMMANDS = {
     "compress": ("compress", "compress"),
     "decompress": ("decompress", "decompress"),
+    "truncate": ("truncate", "truncate"),
     "info": ("inspection", "info"),
     "verify": ("inspection", "verify"),
     "models": ("models", "models"),

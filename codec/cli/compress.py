@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,6 +14,7 @@ from .batch import Outcome, Settings, run
 from .network import Network
 from .operands import Direction, Job, plan
 from .options import (
+    ByteCount,
     ModelId,
     kept_metadata,
     network_options,
@@ -33,22 +33,8 @@ IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".tga"),
 )
-SUFFIXES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 CODINGS = ("auto", "raw", "zstd", "context")  # those of nncodec.formats.bits.Entropy
 DIRECTION = Direction(inputs=IMAGE_SUFFIXES, outputs=(".cae",), suffix=".cae")
-
-
-class ByteCount(click.ParamType[int]):
-    """A number of bytes, with a suffix K, M or G for thousands, millions or billions."""
-
-    name = "bytes"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKMG]?)B?", str(value))
-        count = float(match[1]) * SUFFIXES[match[2].upper()] if match else 0
-        if count < 1:
-            self.fail(f"{value!r} is no number of bytes like 20000, 20K or 1.5M", param, ctx)
-        return int(count)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -42,6 +43,23 @@ class ImageFormat(click.ParamType[str]):
         return str(value)
 
 
+class Rectangle(click.ParamType[tuple[int, int, int, int]]):
+    """A region of an image: X,Y,W,H."""
+
+    name = "region"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int, int, int]:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})", str(value))
+        if not match:
+            self.fail(f"{value!r} is not four numbers of pixels like 0,0,640,480", param, ctx)
+        x, y, width, height = map(int, match.groups())
+        return x, y, width, height
+
+
 @dataclass(frozen=True)
 class Decoder:
     """The work of ``decompress`` on one input."""
@@ -51,6 +69,7 @@ class Decoder:
     smooth: int | None
     seams: Seams
     stages: int | None
+    region: tuple[int, int, int, int] | None
     partial: bool
     metadata: tuple[str, ...]
     max_pixels: int | None
@@ -58,19 +77,22 @@ class Decoder:
     def __call__(self, job: Job, target: BinaryIO, advance: Callable[[float], None]) -> Outcome:
         from nncodec.api import model_of
         from nncodec.formats.images import MAX_PIXELS, format_of, write_image
+        from nncodec.patches import Region, covering
 
         format = self.format or (format_of(job.target) if job.target else "png")
         with open_input(job) as (file, size):
             reader = Reader(file, partial=self.partial, max_pixels=self.max_pixels or MAX_PIXELS)
             header = reader.header
-            rows, columns = header.grid
+            region = Region(*self.region or (0, 0, header.width, header.height))
+            tile = covering(header, region)
             codec = self.network.codec(model_of(header, self.network.weights))
             picture = codec.decompress_from(
                 reader,
                 smooth=self.smooth,
                 seams=self.seams,
                 stages=self.stages,
-                progress=counting(advance, rows * columns),
+                region=self.region,
+                progress=counting(advance, tile.rows * tile.columns),
             )
             bytes_in = size()
         for name in set(METADATA) - set(self.metadata):
@@ -78,8 +100,8 @@ class Decoder:
         write_image(picture, target, format)
         return Outcome(
             bytes_in=bytes_in,
-            width=header.width,
-            height=header.height,
+            width=region.width,
+            height=region.height,
             bpp=bytes_in * 8 / (header.width * header.height),
             model=header.model,
             notes=picture.notes,
@@ -119,6 +141,12 @@ class Decoder:
     help="Decode the first N stages only: quicker, and coarser. `info` shows how many there are.",
 )
 @click.option(
+    "--region",
+    type=Rectangle(),
+    metavar="X,Y,W,H",
+    help="Decode a part only: its left upper corner, its width and height in pixels.",
+)
+@click.option(
     "--partial",
     is_flag=True,
     help="Write what a cut or damaged file still holds; the exit status stays 1.",
@@ -135,6 +163,7 @@ def decompress(
     smooth: int | None,
     seams: Seams,
     stages: int | None,
+    region: tuple[int, int, int, int] | None,
     partial: bool,
     device: str,
     batch_size: int | None,
@@ -158,6 +187,7 @@ def decompress(
       nncodec decompress photo.cae                      # writes photo.png
       nncodec decompress photo.cae photo.webp
       nncodec decompress -r cae -o photos -t jpeg
+      nncodec decompress photo.cae eye.png --region 400,250,64,32
       nncodec decompress --partial damaged.cae rescued.png
       cat photo.cae | nncodec decompress > photo.png
     """
@@ -181,6 +211,7 @@ def decompress(
         smooth,
         seams,
         stages,
+        region,
         partial,
         kept_metadata(metadata, strip),
         max_pixels,

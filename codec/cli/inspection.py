@@ -5,20 +5,18 @@ Neither imports torch, unless ``verify --deep`` decodes.
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import click
 
-from nncodec.formats.cae import Coding, Header, Reader, Segment
+from nncodec.formats.cae import Coding, Reader
 from nncodec.formats.errors import NncodecError
 
+from .contents import Record, contents, extent, segment_line, segment_record, table, without_payload
 from .errors import FAILURE, SUCCESS, complain_about
 from .network import Network
 from .operands import Filters, Job, default_operand, inputs
 from .options import json_option, network_options, verbose_option
 from .sources import open_input
-
-Record = dict[str, Any]
 
 
 @click.command()
@@ -97,7 +95,7 @@ def verify(
                 check_payloads(reader)
             record = {"input": job.input, "status": "ok", "bytes": size()}
         if not (as_json or quiet):
-            click.echo(f"{job.name}: ok, {plural(reader.header.n_chunks, 'segment')}")
+            click.echo(f"{job.name}: ok, {extent(reader.header)}")
         return record
 
     ctx.exit(for_each(files, check, as_json))
@@ -156,127 +154,3 @@ def check_payloads(reader: Reader) -> None:
     for segment in reader.segments():
         if segment.coding is not Coding.CONTEXT:
             bits.unpack_segment(segment, reader.header)
-
-
-def without_payload(segment: Segment) -> tuple[int, int, str, int]:
-    """Return index, plane, coding and size of the payload: what ``info`` keeps of a segment."""
-    return segment.index, segment.plane, segment.coding.name.lower(), len(segment.payload)
-
-
-def contents(reader: Reader, segments: Sequence[tuple[int, int, str, int]], size: int) -> Record:
-    """Return what ``info --json`` writes of a file of ``size`` bytes."""
-    header = reader.header
-    metadata = {name: len(data) for name, data in reader.metadata.items()}
-    data = sum(length for *_, length in segments)
-    alpha = sum(len(strip.payload) for strip in reader.alpha)
-    return {
-        "bytes": size,
-        "bpp": round(size * 8 / (header.width * header.height), 5),
-        "width": header.width,
-        "height": header.height,
-        "colour": header.colour.name.lower().replace("_", "+"),
-        "depth": header.depth,
-        "model": header.model,
-        "weights": header.fingerprint.hex(),
-        "weights_shipped": shipped(header),
-        "context_shipped": context_shipped(header),
-        "latent": [header.channels, header.side, header.side],
-        "patch": header.patch,
-        "grid": list(header.grid),
-        "pad": header.pad._asdict(),
-        "pad_mode": header.pad_mode.name.lower(),
-        "planes": header.planes,
-        "params": list(header.params),
-        "data_chunks": header.n_chunks,
-        "codings": by_coding(header, segments),
-        "data_bytes": data,
-        "alpha_bytes": alpha,
-        "metadata_bytes": metadata,
-        "container_bytes": size - data - alpha - sum(metadata.values()),
-    }
-
-
-def shipped(header: Header) -> bool:
-    """Tell whether the file was made with weights that this program has."""
-    from nncodec.weights import manifest
-
-    entry = manifest().get(header.model)
-    return entry is not None and entry.fingerprint == header.fingerprint
-
-
-def context_shipped(header: Header) -> bool | None:
-    """Tell whether this program has the file's context model, too; None if it needs none."""
-    from nncodec.weights import manifest
-
-    if not header.params:
-        return None
-    return shipped(header) and header.params == (manifest()[header.model].context_id,)
-
-
-def by_coding(header: Header, segments: Sequence[tuple[int, int, str, int]]) -> Record:
-    """Return for each coding how many segments it codes, in how many bytes, and what it saves."""
-    codings: Record = {}
-    for index, _, coding, size in segments:
-        found = codings.setdefault(coding, {"segments": 0, "bytes": 0, "bits_saved": 0})
-        found["segments"] += 1
-        found["bytes"] += size
-        found["bits_saved"] += 8 * (header.segment_bytes(index) - size)
-    return codings
-
-
-def table(record: Record) -> str:
-    """Return a record of `contents` for people."""
-    channels, side, _ = record["latent"]
-    rows, columns = record["grid"]
-    pads = ", ".join(f"{side} {pixels}" for side, pixels in record["pad"].items() if pixels)
-    codings = [coding_text(*coding) for coding in record["codings"].items()]
-    if record["context_shipped"] is False:
-        codings.append("with a context model that is not shipped")
-    known = "shipped" if record["weights_shipped"] else "not shipped: decompress needs --weights"
-    chunks = plural(record["data_chunks"], "segment")
-    lines = {
-        "image": f"{record['width']} x {record['height']} pixels, {record['colour']},"
-        f" from {record['depth']}-bit samples",
-        "size": f"{record['bytes']:,} bytes, {record['bpp']:.4f} bits per pixel",
-        "model": record["model"],
-        "weights": f"{record['weights']} ({known})",
-        "patches": f"{rows} rows x {columns} columns of {record['patch']} x {record['patch']}"
-        f" pixels; {channels} x {side} x {side} bits each",
-        "pad": f"{pads} ({record['pad_mode']})" if pads else "none",
-        "data": f"{record['data_bytes']:,} bytes in {chunks}",
-        "coding": "; ".join(codings) or "none",
-    }
-    if record["alpha_bytes"]:
-        lines["alpha"] = f"{record['alpha_bytes']:,} bytes"
-    for name, size in record["metadata_bytes"].items():
-        lines[name] = f"{size:,} bytes"
-    lines["container"] = f"{record['container_bytes']:,} bytes"
-    return "\n".join([record["input"], *(f"  {name:<10} {text}" for name, text in lines.items())])
-
-
-def segment_record(header: Header, index: int, plane: int, coding: str, size: int) -> Record:
-    """Return what ``info -v`` tells of a segment."""
-    place = header.segment_patches(index)._asdict()
-    return {"plane": plane, "segment": index, **place, "coding": coding, "bytes": size}
-
-
-def coding_text(coding: str, record: Record) -> str:
-    """Return one coding of `by_coding` for people."""
-    text = f"{coding} ({plural(record['segments'], 'segment')})"
-    saved = record["bits_saved"] / (8 * record["bytes"] + record["bits_saved"])
-    if saved:
-        text += f", {100 * abs(saved):.1f} % {'smaller' if saved > 0 else 'larger'} than raw"
-    return text
-
-
-def segment_line(record: Record) -> str:
-    """Return a record of `segment_record` for people."""
-    return (
-        f"    plane {record['plane']}, segment {record['segment']}: {record['rows']} x"
-        f" {record['columns']} patches from row {record['row']}, column {record['column']};"
-        f" {record['coding']}, {record['bytes']:,} bytes"
-    )
-
-
-def plural(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -12,6 +12,20 @@ from .errors import VERBOSE
 F = TypeVar("F", bound=Callable[..., Any])
 
 METADATA = ("exif", "icc", "xmp")
+SUFFIXES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+
+
+class ByteCount(click.ParamType[int]):
+    """A number of bytes, with a suffix K, M or G for thousands, millions or billions."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKMG]?)B?", str(value))
+        count = float(match[1]) * SUFFIXES[match[2].upper()] if match else 0
+        if count < 1:
+            self.fail(f"{value!r} is no number of bytes like 20000, 20K or 1.5M", param, ctx)
+        return int(count)
 
 
 class Device(click.ParamType[str]):

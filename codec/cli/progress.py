@@ -79,6 +79,6 @@ def counting(advance: Callable[[float], None], total: int) -> Callable[[int], No
     def count(number: int) -> None:
         nonlocal done
         done += number
-        advance(done / total)
+        advance(min(done / total, 1))
 
     return count

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from nncodec.formats import stages
 from nncodec.formats.errors import WeightsError
 
 from .network import TOP, Prepared, check_exact, exact_arithmetic, layers_of
 
-PER_OCTAVE = 128  # step codes: a step is 2^(code / 128) levels
+PER_OCTAVE = stages.PER_OCTAVE  # step codes: a step is 2^(code / 128) levels
 TENT = 64  # step codes from one supporting point of the network's biases to the next
 WEIGHT = 8  # what the weights of supporting points add up to
 CLASSES = 3  # of planes: the last one, the one before, others

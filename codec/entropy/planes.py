@@ -20,6 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nncodec.formats.stages import BIT_PLANES
+
 from .coder import Chances, Coder, Decoder, Encoder
 from .plane_network import (
     PHASES,
@@ -32,7 +34,7 @@ from .plane_network import (
     situation,
 )
 
-MAX_TOP = 13  # planes of a channel at most: |q| < 2^13
+MAX_TOP = BIT_PLANES  # planes of a channel at most: |q| < 2^13
 
 Latent = NDArray[np.int16]
 
@@ -118,6 +120,8 @@ class PlaneModel:
         done = np.zeros(latent.shape[:2], np.bool_)
         for phase in range(PHASES):
             where = chequer(len(latent), latent.shape[1], phase)
+            if not where.any():  # one position has one colour
+                continue
             chances = self._chances(size, sign, done, where, active, situation(step, plane, phase))
             small, signs = size[where], sign[where]
             wanted, upward = target[where], positive[where]

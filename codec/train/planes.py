@@ -25,8 +25,7 @@ from nncodec.entropy.plane_network import (
 from nncodec.entropy.planes import MAX_TOP, Latent, PlaneModel
 from nncodec.formats.errors import WeightsError
 from nncodec.models.bitplane import LEVELS, STEP, STRIDE, Bitplane
-from nncodec.variable import Settings as StepSettings
-from nncodec.variable import VariableTransform
+from nncodec.variable_transform import VariableTransform
 
 from .bitplane import POINTS, TransformRecipe, shipped_transform, starting_weights
 from .files import fill, write_weights
@@ -144,7 +143,7 @@ class PlanesRecipe(OnLatents[Config]):
         drawn = []
         for latent, level in zip(channels_last(found), levels.tolist(), strict=True):
             step = step_code(level)
-            q = self.transform.quantise(latent, StepSettings(step))
+            q = self.transform.quantise(latent, step)
             tops = tops_of(np.abs(q).max((0, 1)))
             shares = plane_shares(max(1, int(tops.max())))
             plane, phase = int(torch.multinomial(shares, 1)), int(torch.randint(PHASES, ()))
@@ -174,7 +173,7 @@ class PlanesRecipe(OnLatents[Config]):
             step = step_code(level)
             size = 0
             for latent in channels_last(self.val):
-                q = self.transform.quantise(latent, StepSettings(step))
+                q = self.transform.quantise(latent, step)
                 size += sum(map(len, model.encode(q, step, 1)))
             rates[f"bpp{i}"] = 8 * size / (len(self.val) * PICTURE**2)
         return {"bpp": sum(rates.values()) / len(rates), **rates}
@@ -194,7 +193,7 @@ class PlanesRecipe(OnLatents[Config]):
         table = torch.full((SITUATIONS, len(largest[0]), MAX_TOP), 2**15, dtype=torch.float64)
         first, last = (step_code(level) // TENT for level in LEVELS)
         for point in range(first, last + 1):
-            middle = StepSettings(point * TENT + TENT // 2)
+            middle = point * TENT + TENT // 2
             tops = torch.from_numpy(tops_of(self.transform.quantise(positions, middle)))[:, 0]
             for plane in range(MAX_TOP):
                 reached = (tops >= plane).sum(0).double()

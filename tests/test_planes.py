@@ -1,0 +1,363 @@
+"""The plane model: exact, stage by stage, whatever it is given."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nncodec.entropy.network import TOP
+from nncodec.entropy.plane_network import (
+    DECISIONS,
+    LARGEST,
+    OWN_SHIFT,
+    PER_OCTAVE,
+    PHASES,
+    REFINE,
+    SITUATIONS,
+    TENT,
+    WEIGHT,
+    PlaneNetwork,
+    chequer,
+    situation,
+)
+from nncodec.entropy.planes import MAX_TOP, Latent, Partial, PlaneModel
+from nncodec.entropy.weights import build_planes
+from nncodec.formats.errors import DamagedChunk, WeightsError
+
+LARGEST_VALUE = 2**MAX_TOP - 1
+Made = Callable[..., dict[str, Tensor]]
+Cube = list[list[list[int]]]
+
+
+@pytest.fixture(scope="module")
+def models(plane_tensors: Made) -> dict[int, PlaneModel]:
+    return {channels: PlaneModel(plane_tensors(channels), channels) for channels in (1, 2, 5)}
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """A process whose threads are afterwards as many as they were."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def random_latent(rng: np.random.Generator, height: int, width: int, channels: int) -> Latent:
+    """Mostly small numbers; channels of very different sizes, some all zero."""
+    scale = rng.choice([0, 0.5, 2, 30, 1000, 20_000], channels)
+    values = rng.laplace(size=(height, width, channels)) * scale
+    return np.rint(values).clip(-LARGEST_VALUE, LARGEST_VALUE).astype(np.int16)
+
+
+@st.composite
+def latents(draw: st.DrawFn) -> Latent:
+    side = st.one_of(st.just(1), st.integers(1, 9))
+    shape = draw(side), draw(side), draw(st.sampled_from([1, 2, 5]))
+    return random_latent(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), *shape)
+
+
+def cut(latent: Latent, last: int) -> Latent:
+    """What the planes down to ``last`` tell of a latent, in units of 2^last."""
+    return np.sign(latent) * (np.abs(latent) >> last)
+
+
+def decoded(model: PlaneModel, payloads: list[bytes], latent: Latent, step: int) -> Partial:
+    known = Partial.nothing(*latent.shape)
+    for stage, payload in enumerate(payloads):
+        last = len(payloads) - 1 - stage
+        model.decode(payload, known, step, last, "the payload")
+        assert known.stages == stage + 1
+        assert known.latent.dtype == np.int16
+        assert (known.latent == cut(latent, last)).all()
+    return known
+
+
+@settings(deadline=None, max_examples=40)
+@given(latents(), st.integers(0, 16 * PER_OCTAVE - 1), st.integers(1, MAX_TOP))
+def test_every_stage_is_the_latent_cut_off_at_a_plane(
+    models: dict[int, PlaneModel], latent: Latent, step: int, stages: int
+) -> None:
+    model = models[latent.shape[2]]
+    payloads = model.encode(latent, step, stages)
+    assert len(payloads) == stages
+    known = decoded(model, payloads, latent, step)
+    tops = [int(largest).bit_length() for largest in np.abs(latent).max((0, 1))]
+    assert known.tops.tolist() == tops
+
+
+@pytest.mark.parametrize("value", [0, 1, -1, LARGEST_VALUE, -LARGEST_VALUE])
+def test_one_number(models: dict[int, PlaneModel], value: int) -> None:
+    latent = np.full((1, 1, 1), value, np.int16)
+    decoded(models[1], models[1].encode(latent, 500, 4), latent, 500)
+
+
+def test_nothing_costs_next_to_nothing(models: dict[int, PlaneModel]) -> None:
+    latent = np.zeros((40, 40, 5), np.int16)
+    first, *others = models[5].encode(latent, 500, 4)
+    assert len(first) <= 2 and others == [b"", b"", b""]
+
+
+def test_the_bytes_do_not_depend_on_how_numbers_lie_in_memory(
+    models: dict[int, PlaneModel],
+) -> None:
+    latent = random_latent(np.random.default_rng(3), 7, 6, 5)
+    turned = np.ascontiguousarray(latent.transpose(2, 0, 1)).transpose(1, 2, 0)
+    assert models[5].encode(turned, 700, 3) == models[5].encode(latent, 700, 3)
+
+
+@pytest.mark.usefixtures("restored")
+def test_threads_and_carriers_do_not_matter(plane_tensors: Made) -> None:
+    tensors = plane_tensors(40)
+    latent = random_latent(np.random.default_rng(1), 32, 30, 40)
+    expected = PlaneModel(tensors, 40).encode(latent, 600, 3)
+    assert sum(map(len, expected)) > 5_000
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for dtype in (torch.float32, torch.float64):
+            model = PlaneModel(tensors, 40, dtype=dtype)
+            assert model.encode(latent, 600, 3) == expected
+        decoded(PlaneModel(tensors, 40), expected, latent, 600)
+
+
+# What a network may see.
+
+
+class Recorded(PlaneModel):
+    """Notes what every evaluation of the network is given."""
+
+    def __init__(self, tensors: dict[str, Tensor], channels: int) -> None:
+        super().__init__(tensors, channels)
+        self.given: list[tuple[NDArray[Any], ...]] = []
+        self.inner = self.network
+        self.network = self.noting  # type: ignore[assignment]
+
+    def noting(self, *inputs: Any) -> Tensor:
+        arrays = (x.numpy() if isinstance(x, Tensor) else x for x in inputs)
+        self.given.append(tuple(x.copy() for x in arrays))
+        return self.inner(*inputs)
+
+
+def test_no_evaluation_sees_what_is_decoded_later(plane_tensors: Made) -> None:
+    channels, step, stages = 6, 640, 3
+    latent = random_latent(np.random.default_rng(8), 6, 5, channels)
+    latent[..., 0] = 0
+    model = Recorded(plane_tensors(channels), channels)
+    payloads = model.encode(latent, step, stages)
+    given = model.given
+    tops = np.array([int(top).bit_length() for top in np.abs(latent).max((0, 1))])
+    assert len(given) == PHASES * tops.max()
+    for number, (size, sign, done, where, active, at) in enumerate(given):
+        plane, phase = tops.max() - 1 - number // PHASES, number % PHASES
+        assert active.tolist() == np.flatnonzero(tops > plane).tolist()
+        assert (where == chequer(6, 5, phase)).all()
+        assert (done == (chequer(6, 5, 0) if phase else False)).all()
+        mine = np.abs(latent[..., active])
+        known = np.where(done[..., None], mine >> plane, mine >> (plane + 1))
+        assert (size == known).all()
+        assert (sign == np.sign(latent[..., active]) * (known > 0)).all()
+        assert at.tolist() == situation(step, plane, phase).tolist()
+    model.given = []
+    decoded(model, payloads, latent, step)
+    for mine, theirs in zip(given, model.given, strict=True):
+        for a, b in zip(mine, theirs, strict=True):
+            assert a.tolist() == b.tolist()
+
+
+def test_a_situation_lies_between_two_supporting_points() -> None:
+    for step in range(0, 16 * PER_OCTAVE, 37):
+        for plane in range(MAX_TOP):
+            for phase in range(PHASES):
+                vector = situation(step, plane, phase)
+                points, classes, phases = vector.split([SITUATIONS - 5, 3, 2])
+                assert points.sum() == classes.sum() == phases.sum() == WEIGHT
+                assert points.min() >= 0 and points.count_nonzero() <= 2
+                threshold = (step + PER_OCTAVE * plane) / TENT
+                if threshold < SITUATIONS - 6:
+                    place = points @ torch.arange(SITUATIONS - 5) / WEIGHT
+                    assert 0 <= threshold - place < 1 / WEIGHT
+                assert classes[min(plane, 2)] == phases[phase] == WEIGHT
+
+
+# The network against Python's own integers.
+
+
+def reference(
+    tensors: dict[str, Tensor], size: Cube, sign: Cube, done: list[list[bool]], at: list[int]
+) -> Cube:
+    """The outputs of the network at all positions, (h, w, 3 * C), of all channels."""
+    height, width, channels = len(size), len(size[0]), len(size[0][0])
+
+    def clip(x: int, bound: int) -> int:
+        return min(max(x, -bound), bound)
+
+    def logarithm(u: int) -> int:
+        return max(n for n in range(30) if 2 * (1 + u) ** 8 >= 4**n)
+
+    def around(y: int, x: int, places: list[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+        for number, (i, j) in enumerate(places):
+            if 0 <= y + i < height and 0 <= x + j < width:
+                yield number, y + i, x + j
+
+    square = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    cross = [(-1, 0), (1, 0), (0, -1), (0, 1)]
+    places = [(y, x) for y in range(height) for x in range(width)]
+    exact = [[[0] * channels for _ in range(width)] for _ in range(height)]
+    for y, x in places:
+        for c in range(channels):
+            unit = 2 * size[y][x][c] + 1 if done[y][x] else 4 * size[y][x][c] + 2
+            exact[y][x][c] = unit * sign[y][x][c]
+    values = [[[clip(v, LARGEST["value"]) for v in row] for row in line] for line in exact]
+    sizes = [[[logarithm(min(abs(v), 63)) for v in row] for row in line] for line in exact]
+    state = [[values[y][x] + sizes[y][x] for x in range(width)] for y in range(height)]
+    count = sum(key.endswith(".shift") for key in tensors)
+    for number in range(count):
+        weight, biases, shift, skip = (
+            tensors[f"{number}.{part}"].tolist() for part in ("weight", "bias", "shift", "skip")
+        )
+        near = square if len(weight[0][0]) == 3 else [(0, 0)]
+        after = [[[0] * len(weight) for _ in range(width)] for _ in range(height)]
+        for y, x in places:
+            for o, plane in enumerate(weight):
+                total = sum(a * bias[o] for a, bias in zip(at, biases, strict=True))
+                total += (1 << shift[o]) >> 1
+                for tap, v, u in around(y, x, near):
+                    i, j = divmod(tap, len(plane[0]))
+                    total += sum(plane[c][i][j] * state[v][u][c] for c in range(len(plane)))
+                result = total >> shift[o]
+                if number < count - 1:
+                    result = min(max(result + (state[y][x][o] if skip else 0), 0), TOP)
+                after[y][x][o] = result
+        state = after
+    own, ahead = tensors["own.weight"].tolist(), tensors["own.lead"].tolist()
+    for y, x in places:
+        for decision, source in enumerate((sizes, values, sizes)):
+            for c in range(channels):
+                middle = exact[y][x][c]
+                lead = sum(exact[v][u][c] - middle for _, v, u in around(y, x, cross))
+                total = clip(lead, LARGEST["lead"]) * ahead[decision][c]
+                if decision == REFINE:
+                    total *= sign[y][x][c]
+                for tap, v, u in around(y, x, square):
+                    total += own[decision][tap // 3][tap % 3][c] * source[v][u][c]
+                state[y][x][decision * channels + c] += total >> OWN_SHIFT
+    return state
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_the_network_is_python_s_integers(
+    plane_tensors: Made, height: int, width: int, channels: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    tensors = plane_tensors(channels, seed)
+    for number in range(3):
+        tensors[f"{number}.bias"] *= int(rng.integers(1, 40))
+    tensors["own.weight"] = torch.from_numpy(rng.integers(-127, 128, (3, 3, 3, channels)))
+    active = np.flatnonzero(rng.permutation(channels) <= rng.integers(channels))
+    size = np.rint(rng.exponential(rng.choice([1, 8]), (height, width, channels))).astype(int)
+    sign = np.sign(size) * rng.choice([-1, 1], size.shape)
+    others = np.setdiff1d(np.arange(channels), active)
+    size[..., others] = sign[..., others] = 0
+    done, where = rng.random((2, height, width)) < 0.5
+    where[rng.integers(height), rng.integers(width)] = True
+    at = situation(*(int(x) for x in rng.integers(0, (2048, MAX_TOP, PHASES))))
+    expected = np.array(
+        reference(tensors, size.tolist(), sign.tolist(), done.tolist(), at.tolist())
+    ).reshape(height, width, DECISIONS, channels)[where][..., active]
+    for dtype in (torch.float32, torch.float64):
+        outputs = PlaneNetwork(tensors, channels, dtype=dtype)(
+            torch.from_numpy(size[..., active]),
+            torch.from_numpy(sign[..., active]),
+            done,
+            where,
+            torch.from_numpy(active),
+            at,
+        )
+        assert outputs.dtype == dtype
+        assert outputs.tolist() == expected.tolist()
+
+
+# Payloads that nobody has coded.
+
+
+def check_made_up(model: PlaneModel, payload: bytes, shape: tuple[int, int, int]) -> bool:
+    """Whether a first stage is sound; if so, it is what its latent is coded to."""
+    known = Partial.nothing(*shape)
+    try:
+        model.decode(payload, known, 700, 1, "chunk 7")
+    except DamagedChunk as error:
+        assert str(error) == "damaged: chunk 7 holds bits that cannot have been coded"
+        return False
+    assert (np.abs(known.latent).astype(int) << 1 < 1 << known.tops.astype(int)).all()
+    return True
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.binary(max_size=40), st.sampled_from([(1, 1, 5), (4, 3, 5), (2, 2, 1)]))
+def test_any_bytes_are_a_latent_or_damaged(
+    models: dict[int, PlaneModel], payload: bytes, shape: tuple[int, int, int]
+) -> None:
+    check_made_up(models[shape[2]], payload, shape)
+
+
+def test_flipped_bits_and_cuts_are_a_latent_or_damaged(models: dict[int, PlaneModel]) -> None:
+    model = models[5]
+    latent = random_latent(np.random.default_rng(5), 5, 5, 5)
+    payload = model.encode(latent, 700, 2)[0]
+    assert check_made_up(model, payload, (5, 5, 5))
+    sound = []
+    for place in range(0, len(payload), 11):
+        flipped = bytearray(payload)
+        flipped[place] ^= 1 << place % 8
+        sound.append(check_made_up(model, bytes(flipped), (5, 5, 5)))
+        assert not check_made_up(model, payload[:place] + bytes(1), (5, 5, 5))
+    assert not check_made_up(model, payload + b"\1", (5, 5, 5))
+    assert not all(sound)
+
+
+# What is wrong with a plane model's file.
+
+
+def test_the_tensors_as_they_are_fit(plane_tensors: Made) -> None:
+    assert build_planes(plane_tensors(4), 4, "p.safetensors").network.channels == 4
+
+
+@pytest.mark.parametrize(
+    ("key", "tensor", "message"),
+    [
+        ("1.weight", None, "1.weight is missing"),
+        ("own.lead", None, "own.lead is missing"),
+        ("tops", None, "tops is missing"),
+        ("tops", torch.zeros(64, 4, 13, dtype=torch.uint16), "tops holds a chance of 0"),
+        ("tops", torch.ones(63, 4, 13, dtype=torch.uint16), r"tops is torch.uint16 \[63, 4, 13\]"),
+        ("own.weight", torch.zeros(3, 3, 3, 4), "own.weight is torch.float32"),
+        ("own.more", torch.zeros(1, dtype=torch.int8), "own.more has no place"),
+        ("2.bias", torch.zeros(64, 11, dtype=torch.int32), "layer 2's bias is"),
+        ("0.bias", torch.zeros(63, 8, dtype=torch.int32), "layer 0's bias is"),
+        ("1.bias", torch.full((64, 8), 1 << 20, dtype=torch.int32), "layer 1 .* could reach"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(
+    plane_tensors: Made, key: str, tensor: Tensor | None, message: str
+) -> None:
+    tensors = plane_tensors(4)
+    if tensor is None:
+        del tensors[key]
+    else:
+        tensors[key] = tensor
+    with pytest.raises(WeightsError, match=f"^p.safetensors: .*{message}") as caught:
+        build_planes(tensors, 4, "p.safetensors")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_plane_model_of_another_latent_is_refused(plane_tensors: Made) -> None:
+    with pytest.raises(WeightsError, match=r"layer 0's weight is \[8, 8, 1, 1\]"):
+        build_planes(plane_tensors(4), 3, "p.safetensors")
+    with pytest.raises(WeightsError, match="not the plane model of a latent of 3 channels"):
+        PlaneModel(plane_tensors(4), 3)
