@@ -170,7 +170,7 @@ class Prepared:
 def exact_arithmetic(device: torch.device) -> Iterator[None]:
     """Full float32 products, whatever the program around has chosen for its own networks."""
     backends: list[Any] = [torch.backends.cuda, torch.backends.mkldnn]
-    matmuls = [getattr(backend, "matmul", None) for backend in backends]
+    matmuls: list[Any] = [getattr(backend, "matmul", None) for backend in backends]
     matmuls = [m for m in matmuls if hasattr(m, "fp32_precision")]  # torch 2.9 and later
     before = [matmul.fp32_precision for matmul in matmuls]
     try:
