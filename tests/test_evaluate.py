@@ -192,7 +192,9 @@ def test_a_plot_without_matplotlib(report: table.Report, monkeypatch: pytest.Mon
 
 
 def test_side_by_side(codec: Codec, original: run.Original) -> None:
-    rows = picture.versions(original, {"model": codec}, select("jpeg,avif"), Decoding())
+    rows = picture.versions(
+        original, {"model": (codec, run.settings(codec))}, select("jpeg,avif"), Decoding()
+    )
     ((first, ours, peer),) = rows
     assert (first.title, ours.title, peer.title) == ("original", "nncodec model", "JPEG q1")
     assert ours.bytes == len(codec.compress(original.pixels))

@@ -228,7 +228,7 @@ def evaluate(
         with atomic_output(plot_file, force=force) as file:
             plot.plot(report, file, suffix(plot_file))
     if picture_file:
-        sheet = picture.side_by_side(picture.versions(first, models, chosen, wanted[0]))
+        sheet = picture.side_by_side(picture.versions(first, at, chosen, wanted[0]))
         with atomic_output(picture_file, force=force) as file:
             sheet.save(file, "PNG")
     ctx.exit(FAILURE if failed else SUCCESS)

@@ -13,7 +13,7 @@ from nncodec.seams import Pixels
 
 from .metrics import psnr
 from .peers import Peer, nearest
-from .run import Decoding, Original, decode, rgb
+from .run import Decoding, Original, Setting, decode, rgb
 
 SIDE = 768  # pixels of an image that are shown at most, in each direction: its centre
 MARGIN, LINE = 12, 22  # pixels around the panels, and of a line of text
@@ -53,15 +53,19 @@ def side_by_side(rows: Sequence[Sequence[Panel]]) -> Image.Image:
 
 
 def versions(
-    original: Original, models: Mapping[str, Codec], peers: Sequence[Peer], decoding: Decoding
+    original: Original,
+    models: Mapping[str, tuple[Codec, Sequence[Setting]]],
+    peers: Sequence[Peer],
+    decoding: Decoding,
 ) -> list[list[Panel]]:
     """Return a row for each model: the original, the model's version, and a peer's of that size.
 
+    ``models`` are those of :func:`nncodec.evaluate.run.measure`; their first setting is shown.
     The peer is JPEG or WebP, as far as they are among ``peers``: what comes nearest to the size.
     """
     rows = []
-    for name, codec in models.items():
-        data = codec.compress_picture(original.picture)
+    for name, (codec, (first, *_)) in models.items():
+        data = codec.compress_picture(original.picture, first.target)
         size = len(data)
         decoded = decode(codec, io.BytesIO(data), decoding)
         row = [
