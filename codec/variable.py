@@ -72,7 +72,8 @@ class VariableRate:
 
         def error(finer: int) -> tuple[float, int]:
             step = MAX_STEP - 1 - finer
-            found = middles(self.transform.quantise(latent, step), 0)
+            found = self.transform.quantise(latent, step)
+            found *= 2  # the middles, all planes being known
             decoded = self.pixels(found, header, Tile(0, 0, *header.grid), step)
             return max(mean_square(decoded, pixels), 1e-3), step
 

@@ -159,11 +159,17 @@ class Prepared:
         """What each row of taps sees, (positions, taps * inputs); beyond the edges, zeros."""
         size = len(self.taps)
         height, width, channels = x.shape[1:]
+        if size == 1:
+            yield x[:, down, across].reshape(-1, channels)
+            return
         padded = torch.nn.functional.pad(x, (0, 0, *[size // 2] * 4))
+        row = x.new_empty(
+            *x[:, down, across].shape[:3], size * channels
+        )  # for one row after another
         for i in range(size):
             rows = padded[:, i : i + height][:, down]
             seen = [rows[:, :, j : j + width][:, :, across] for j in range(size)]
-            yield torch.cat(seen, -1).reshape(-1, size * channels)
+            yield torch.cat(seen, -1, out=row).reshape(-1, size * channels)
 
 
 @contextmanager

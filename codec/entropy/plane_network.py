@@ -151,20 +151,20 @@ class PlaneNetwork:
             last = self.last.part(outputs=torch.cat(outputs))
             trunk = last(x[0][picked][None, None], at).reshape(-1, DECISIONS, len(active))
             own = self._surroundings(value, magnitude, ahead, active)
-            return trunk + own[picked]
+            return trunk + torch.stack([decision[picked] for decision in own], 1)
 
     def _surroundings(
         self, value: Tensor, magnitude: Tensor, ahead: Tensor, active: Tensor
-    ) -> Tensor:
-        """What each channel's own 3x3 neighbourhood adds, (h, w, 3 decisions, active channels)."""
+    ) -> list[Tensor]:
+        """What each channel's own 3x3 neighbourhood adds to the decisions, each (h, w, active)."""
         height, width, _ = value.shape
         weights, leads = self.own[..., active], self.ahead[:, active]
-        total = ahead[:, :, None] * leads
-        total[:, :, REFINE] *= value.sign()
+        totals = [ahead * lead for lead in leads]
+        totals[REFINE] *= value.sign()
         for decision, source in enumerate((magnitude, value, magnitude)):
             padded = F.pad(source, (0, 0, 1, 1, 1, 1))
             for i in range(3):
                 for j in range(3):
                     tap = padded[i : i + height, j : j + width]
-                    total[:, :, decision].addcmul_(tap, weights[decision, i, j])
-        return total.mul_(2.0**-OWN_SHIFT).floor_()
+                    totals[decision].addcmul_(tap, weights[decision, i, j])
+        return [total.mul_(2.0**-OWN_SHIFT).floor_() for total in totals]
