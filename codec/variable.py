@@ -15,7 +15,7 @@ from nncodec.formats.stages import MAX_STEP, Settings
 from .entropy.planes import Latent, Partial, PlaneModel
 from .fixed import Seams
 from .models.bitplane import PATCH, STRIDE, Bitplane
-from .patches import Region, covering, put, segments_seen, split
+from .patches import Region, covering, put, segments_seen, shown, split
 from .rate import DEFAULT_QUALITY, Target, Write, least_within, step_of
 from .transform import Pixels, Progress
 from .variable_transform import TILE, VariableTransform, area, latent_size, middles
@@ -74,8 +74,7 @@ class VariableRate:
             step = MAX_STEP - 1 - finer
             found = self.transform.quantise(latent, step)
             found *= 2  # the middles, all planes being known
-            decoded = self.pixels(found, header, Tile(0, 0, *header.grid), step)
-            return max(mean_square(decoded, pixels), 1e-3), step
+            return max(self.mean_square(found, header, step, pixels), 1e-3), step
 
         if target.psnr is not None:
             step = least_within(error, 255**2 * 10 ** (-target.psnr / 10), 0, MAX_STEP - 1)
@@ -178,8 +177,13 @@ class VariableRate:
                 progress(part.rows * part.columns)
         return pixels
 
-
-def mean_square(a: Pixels, b: Pixels) -> float:
-    """The mean squared difference of two pictures, without a copy of either."""
-    rows = (np.square(np.subtract(x, y, dtype=np.int32)).sum() for x, y in zip(a, b, strict=True))
-    return float(sum(rows)) / a.size
+    def mean_square(self, latent: Latent, header: Header, step: int, pixels: Pixels) -> float:
+        """The mean squared error against ``pixels`` (H, W, 3) of :func:`middles` (h, w, C)."""
+        total = 0
+        for part in split(Tile(0, 0, *header.grid), TILE):
+            decoded = self.transform.synthesise(latent, header, part, step)
+            place = shown(header, part)
+            due = pixels[place.rows, place.columns]
+            found = decoded[: place.height, : place.width]
+            total += int(np.square(np.subtract(found, due, dtype=np.int32)).sum())
+        return total / pixels.size

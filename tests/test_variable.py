@@ -20,7 +20,7 @@ from nncodec.formats.errors import Damaged, DamagedChunk, NncodecError
 from nncodec.formats.images import to_pil
 from nncodec.formats.stages import Settings
 from nncodec.rate import DEFAULT_QUALITY, ENOUGH, step_of
-from nncodec.variable import STAGES, mean_square
+from nncodec.variable import STAGES
 
 Run = Callable[..., Result]
 Pixels = NDArray[np.uint8]
@@ -138,10 +138,15 @@ def test_budgets_that_cannot_be_met(codec: Codec, scene: Pixels) -> None:
         Codec("cae_16x8x8_zero_pad_bin", "cpu").compress(scene, quality=50)
 
 
-def test_the_error_that_is_searched_is_the_mean_square(scene: Pixels) -> None:
-    other = np.random.default_rng(0).integers(0, 256, scene.shape, dtype=np.uint8)
-    expected = np.square(scene.astype(float) - other).mean()
-    assert mean_square(scene, other) == pytest.approx(expected, rel=1e-12)
+def test_the_error_that_is_searched_is_that_of_the_file(
+    codec: Codec, lake: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nncodec.variable.TILE", 2)
+    pixels = np.asarray(lake)[:250, :370]
+    header, transform = codec.header(api.to_picture(pixels)), codec.engine.transform
+    latent = transform.quantise(transform.analyse(pixels, header), 700)
+    found = codec.engine.mean_square(2 * latent, header, 700, pixels)
+    assert found == pytest.approx(mse(codec, recoded(codec, pixels, 700), pixels), rel=1e-12)
 
 
 # Pictures.
