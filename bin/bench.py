@@ -11,12 +11,14 @@ from pathlib import Path
 import click
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from nncodec.api import Codec, codec_for
 from nncodec.evaluate.table import aligned
 from nncodec.formats.cae import Reader
 from nncodec.formats.images import read_image, write_image
+
+Batches = Sequence[tuple[Tensor, ...]]  # the arguments of every call
 
 SAMPLES = Path(__file__).parents[1] / "tests" / "data"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
@@ -25,19 +27,19 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
 class Recorder:
     """Takes the place of a network's function, and keeps every batch that goes through it."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, function: Callable[..., Tensor]) -> None:
         self.function = function
-        self.batches: list[Tensor] = []
+        self.batches: list[tuple[Tensor, ...]] = []
 
-    def __call__(self, batch: Tensor) -> Tensor:
-        self.batches.append(batch.clone())
-        return self.function(batch)
+    def __call__(self, *batch: Tensor) -> Tensor:
+        self.batches.append(tuple(tensor.clone() for tensor in batch))
+        return self.function(*batch)
 
 
 def compress(codec: Codec, image: Path, file: Path) -> None:
     """Do what ``nncodec compress`` does with one image, from file to file."""
     with file.open("wb") as stream:
-        codec.compress_to(read_image(image), stream)
+        stream.write(codec.compress_picture(read_image(image)))
 
 
 def decompress(codec: Codec, file: Path, image: Path) -> None:
@@ -48,25 +50,34 @@ def decompress(codec: Codec, file: Path, image: Path) -> None:
         write_image(picture, stream, "ppm")  # the cost of another format is not the codec's
 
 
-def record(codec: Codec, images: Sequence[Path], folder: Path) -> tuple[list[Tensor], list[Tensor]]:
-    """Compress and decompress all images; return the batches that each network was given."""
-    network = codec.transform.network
-    encode, decode = Recorder(network.encode), Recorder(network.decode)
-    vars(network).update(encode=encode, decode=decode)  # before the methods of the class
+def halves(codec: Codec) -> list[tuple[nn.Module, str]]:
+    """Return where the network's two directions are: a module, and its function's name."""
+    network = codec.engine.transform.network
+    if codec.variable:
+        return [(network.analysis, "forward"), (network.synthesis, "forward")]
+    return [(network, "encode"), (network, "decode")]
+
+
+def record(codec: Codec, images: Sequence[Path], folder: Path) -> tuple[Batches, Batches]:
+    """Compress and decompress all images; return the batches that each direction was given."""
+    encode, decode = (Recorder(getattr(owner, name)) for owner, name in halves(codec))
+    for (owner, name), recorder in zip(halves(codec), (encode, decode), strict=True):
+        vars(owner)[name] = recorder  # found before the function itself
     try:
         for number, image in enumerate(images):
             compress(codec, image, folder / f"{number}.cae")
             decompress(codec, folder / f"{number}.cae", folder / f"{number}.ppm")
     finally:
-        del vars(network)["encode"], vars(network)["decode"]
+        for owner, name in halves(codec):
+            del vars(owner)[name]
     return encode.batches, decode.batches
 
 
 @torch.inference_mode()
-def through(network: Callable[[Tensor], Tensor], batches: Sequence[Tensor]) -> None:
+def through(network: Callable[..., Tensor], batches: Batches) -> None:
     """Send the batches through a bare network, and wait for the last result."""
     for batch in batches:
-        result = network(batch)
+        result = network(*batch)
     result.cpu()
 
 
@@ -93,10 +104,10 @@ def pipeline(codec: Codec, images: Sequence[Path], repeat: int) -> str:
             for file, image in files:
                 decompress(codec, file, image)
 
-        network = codec.transform.network
+        encode, decode = (getattr(owner, name) for owner, name in halves(codec))
         directions = {
-            "compress": (lambda: through(network.encode, to_bits), compress_all),
-            "decompress": (lambda: through(network.decode, to_pixels), decompress_all),
+            "compress": (lambda: through(encode, to_bits), compress_all),
+            "decompress": (lambda: through(decode, to_pixels), decompress_all),
         }
         rows = []
         for direction, (bare, whole) in directions.items():
@@ -147,7 +158,9 @@ def bench(folder: Path, model: str | None, weights: str | None, device: str, rep
     if not images:
         raise click.UsageError(f"{folder} holds no images")
     codec = codec_for(model, device, weights)
-    click.echo(f"{codec.model}, {len(images)} images, {codec.transform.device}, {repeat} rounds\n")
+    click.echo(
+        f"{codec.model}, {len(images)} images, {codec.engine.transform.device}, {repeat} rounds\n"
+    )
     click.echo(pipeline(codec, images, repeat) + "\n")
     with tempfile.TemporaryDirectory() as name:
         file = Path(name, "sample.cae")
