@@ -14,10 +14,10 @@ from nncodec.formats import alpha
 from nncodec.formats.bits import Entropy
 from nncodec.formats.cae import Coding, Header, PadMode, Reader, Tile, Writer
 from nncodec.formats.errors import Damaged, ModelMismatch
+from nncodec.formats.files import StrPath
 from nncodec.formats.images import MAX_PIXELS, Metadata, Picture
 from nncodec.formats.images import to_pil as picture_to_pil
 
-from .checkpoint import StrPath
 from .engine import load_engine
 from .fixed import Seams
 from .inputs import CaeSource, ImageSource, opened, to_picture

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping
-from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from nncodec import weights as shipped
 from nncodec.formats.errors import WeightsError
-from nncodec.formats.files import atomic_output
+from nncodec.formats.files import StrPath, atomic_output
 
 from .entropy.context import ContextModel
 from .entropy.planes import PlaneModel
@@ -23,7 +22,6 @@ from .entropy.weights import build_context, build_planes
 from .models.bitplane import BITPLANE, Bitplane
 from .models.cae import SPECS, Cae
 
-StrPath = str | PathLike[str]
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -53,8 +51,7 @@ def load_model(model: str | None, weights: StrPath | None = None) -> tuple[str, 
     See :func:`find_weights`.
     """
     model, data, name = find_weights(model, weights)
-    tensors = {key: tensor.float() for key, tensor in parse_tensors(data, name).items()}
-    return model, build(model, tensors, name), shipped.fingerprint(data)
+    return model, build(model, parse_tensors(data, name), name), shipped.fingerprint(data)
 
 
 def load_context(
@@ -111,17 +108,23 @@ def build_bitplane(
         if part not in parts:
             raise WeightsError(f"{name}: {key} has no place in {BITPLANE}")
         parts[part][inner] = tensor
-    transform = {key: tensor.float() for key, tensor in parts["transform"].items()}
-    channels = len(transform.get("analysis.down.bias", ()))
-    blocks = sum(
-        re.fullmatch(r"analysis\.blocks\.\d+\.merge\.bias", key) is not None for key in transform
-    )
-    network = fill(Bitplane(blocks, channels), transform, BITPLANE, name)
+    network = build_transform(parts["transform"], name)
+    channels = network.analysis.down.out_channels
     return network, build_planes(parts["planes"], channels, name, device)
 
 
+def build_transform(tensors: Mapping[str, Tensor], name: str) -> Bitplane:
+    """The transforms with these tensors, of any size; WeightsError names what does not fit."""
+    blocks = sum(
+        re.fullmatch(r"analysis\.blocks\.\d+\.merge\.bias", key) is not None for key in tensors
+    )
+    channels = len(tensors.get("analysis.down.bias", ()))
+    return fill(Bitplane(blocks, channels), tensors, BITPLANE, name)
+
+
 def fill(network: Network, tensors: Mapping[str, Tensor], model: str, name: str) -> Network:
-    """Give ``network`` its tensors; WeightsError names the one that is not ``model``'s."""
+    """Give ``network`` its tensors, in float32; WeightsError names one that is not ``model``'s."""
+    tensors = {key: tensor.float() for key, tensor in tensors.items()}
     expected = network.state_dict()
     for key in [*expected, *tensors]:
         if key not in tensors:
@@ -133,7 +136,7 @@ def fill(network: Network, tensors: Mapping[str, Tensor], model: str, name: str)
             raise WeightsError(f"{name}: {key} is {have}, in {model} it is {due}")
         if not tensors[key].isfinite().all():
             raise WeightsError(f"{name}: {key} holds values that are not finite")
-    network.load_state_dict(dict(tensors))
+    network.load_state_dict(tensors)
     return network.eval().requires_grad_(False)
 
 

@@ -3,8 +3,9 @@
 import torch
 
 from nncodec import weights as shipped
+from nncodec.formats.files import StrPath
 
-from .checkpoint import StrPath, build, build_bitplane, find_weights, load_context, parse_tensors
+from .checkpoint import build, build_bitplane, find_weights, load_context, parse_tensors
 from .fixed import FixedRate
 from .models.bitplane import BITPLANE
 from .segments import SegmentCoder
@@ -27,5 +28,5 @@ def load_engine(
     if model == BITPLANE:
         return model, fingerprint, VariableRate(*build_bitplane(tensors, name, device), device)
     coder = SegmentCoder(model, *load_context(model, fingerprint, device))
-    network = build(model, {key: value.float() for key, value in tensors.items()}, name)
+    network = build(model, tensors, name)
     return model, fingerprint, FixedRate(network, coder, device, batch_size)

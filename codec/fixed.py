@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
-import numpy as np
 import torch
 
 from nncodec.formats.bits import Entropy
@@ -12,7 +12,7 @@ from nncodec.formats.cae import Coding, Header, Reader, Tile
 from nncodec.formats.errors import CaeError, Damaged, NncodecError
 
 from .models.cae import PATCH, Cae
-from .patches import Region, covering, even_pad, put, segments_seen, split
+from .patches import Region, assemble, covering, even_pad, segments_seen
 from .rate import Target, Write
 from .segments import SegmentCoder
 from .transform import Pixels, Progress, Transform
@@ -80,13 +80,9 @@ class FixedRate:
         joint = seams == "joint"
         reach = transform.spec.decoder_reach if joint else 0
         latent, lost = self.coder.read(reader, errors, segments_seen(header, region, reach))
-        pixels = np.zeros((header.height, header.width, 3), np.uint8)
         synthesise = transform.synthesise if joint else transform.synthesise_alone
-        for part in split(covering(header, region), transform.tile_side):
-            put(pixels, header, part, synthesise(latent, header, part))
-            if progress:
-                progress(part.rows * part.columns)
-        return pixels, lost
+        tile, paint = covering(header, region), partial(synthesise, latent, header)
+        return assemble(header, tile, transform.tile_side, paint, progress), lost
 
     def pad(self, length: int) -> int:
         """Pixels to add before an axis of ``length``."""

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nncodec.formats.files import StrPath
 from nncodec.formats.images import Picture, from_array, from_pil, read_image
 
-StrPath = str | os.PathLike[str]
 ImageSource = Image.Image | StrPath | BinaryIO | bytes | NDArray[np.uint8]
 CaeSource = bytes | StrPath | BinaryIO
 

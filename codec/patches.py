@@ -6,7 +6,7 @@ The margin is the network's reach where the picture goes on, and a *rim* where i
 picture (or its latent) is continued by its edge, to keep the padding's effect outside.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -123,14 +123,14 @@ def mirrored(positions: NDArray[np.intp], length: int) -> NDArray[np.intp]:
 
 
 def look_at_picture(
-    pixels: Pixels, header: Header, tile: Tile, reach: int, rim: int
+    pixels: Pixels, header: Header, tile: Tile, reach: int
 ) -> tuple[Pixels, Span, Span]:
     """What an encoder sees of the picture (H, W, 3) for a tile, and the spans that it looked at.
 
     The picture is continued by its edges to the grid of patches, and mirrored beyond that: edges of
     photographs often hold a line or two of something else, which should not grow.
     """
-    rows, columns = spans(tile, header, header.patch, reach, rim)
+    rows, columns = spans(tile, header, header.patch, reach, RIM)
     grid = [count * header.patch for count in header.grid]
     y = mirrored(np.arange(rows.begin, rows.end), grid[0]) - header.pad_top
     x = mirrored(np.arange(columns.begin, columns.end), grid[1]) - header.pad_left
@@ -169,6 +169,22 @@ def put(pixels: Pixels, header: Header, tile: Tile, content: Pixels) -> None:
     pixels[y : y + height, x : x + width] = content[
         y - top : y - top + height, x - left : x - left + width
     ]
+
+
+def assemble(
+    header: Header,
+    tile: Tile,
+    side: int,
+    synthesise: Callable[[Tile], Pixels],
+    progress: Callable[[int], None] | None = None,
+) -> Pixels:
+    """The picture (H, W, 3), zero but for a ``tile`` that is synthesised ``side`` by ``side``."""
+    pixels = np.zeros((header.height, header.width, 3), np.uint8)
+    for part in split(tile, side):
+        put(pixels, header, part, synthesise(part))
+        if progress:
+            progress(part.rows * part.columns)
+    return pixels
 
 
 def cut(content: NDArray[Any], size: int) -> NDArray[Any]:

@@ -67,9 +67,7 @@ class Transform:
         side, stride = header.side, self.spec.stride
         latent = np.empty((tile.rows * side, tile.columns * side, header.channels), np.bool_)
         for part in split(tile, self.tile_side):
-            seen, rows, columns = look_at_picture(
-                pixels, header, part, self.spec.encoder_reach, RIM
-            )
+            seen, rows, columns = look_at_picture(pixels, header, part, self.spec.encoder_reach)
             found = self._run_whole(lambda x: self.network.encode(x / 255) > 0, seen)
             kept = found[to_blocks(rows.keep, stride), to_blocks(columns.keep, stride)]
             y, x = (part.row - tile.row) * side, (part.column - tile.column) * side

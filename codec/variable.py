@@ -15,7 +15,7 @@ from nncodec.formats.stages import MAX_STEP, Settings
 from .entropy.planes import Latent, Partial, PlaneModel
 from .fixed import Seams
 from .models.bitplane import PATCH, STRIDE, Bitplane
-from .patches import Region, covering, put, segments_seen, shown, split
+from .patches import Region, assemble, covering, segments_seen, shown, split
 from .rate import DEFAULT_QUALITY, Target, Write, least_within, step_of
 from .transform import Pixels, Progress
 from .variable_transform import TILE, VariableTransform, area, latent_size, middles
@@ -170,12 +170,11 @@ class VariableRate:
         progress: Progress | None = None,
     ) -> Pixels:
         """The picture (H, W, 3) of :func:`middles` (h, w, C), zero but for a ``tile``."""
-        pixels = np.zeros((header.height, header.width, 3), np.uint8)
-        for part in split(tile, TILE):
-            put(pixels, header, part, self.transform.synthesise(latent, header, part, step))
-            if progress:
-                progress(part.rows * part.columns)
-        return pixels
+
+        def synthesise(part: Tile) -> Pixels:
+            return self.transform.synthesise(latent, header, part, step)
+
+        return assemble(header, tile, TILE, synthesise, progress)
 
     def mean_square(self, latent: Latent, header: Header, step: int, pixels: Pixels) -> float:
         """The mean squared error against ``pixels`` (H, W, 3) of :func:`middles` (h, w, C)."""

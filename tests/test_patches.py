@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from nncodec.formats.cae import Colour, Header, PadMode, Tile
 from nncodec.patches import (
-    RIM,
     cut,
     even_pad,
     fill_border,
@@ -50,7 +49,7 @@ def test_every_tile_taken_and_put_back_gives_the_picture(
     copy = np.zeros_like(pixels)
     for index in range(head.n_segments):
         tile = head.segment_patches(index)
-        seen, rows, columns = look_at_picture(pixels, head, tile, 80, RIM)
+        seen, rows, columns = look_at_picture(pixels, head, tile, 80)
         patches = cut(seen[rows.keep, columns.keep], 128)
         assert patches.shape == (tile.rows * tile.columns, 3, 128, 128)
         put(copy, head, tile, stitch(patches, tile.rows, tile.columns))
@@ -66,7 +65,7 @@ def test_the_pad_is_split_evenly_as_for_720p() -> None:
 def test_beyond_the_edges_the_edges_go_on_and_then_a_mirror() -> None:
     pixels = np.arange(3 * 5 * 3, dtype=np.uint8).reshape(3, 5, 3)
     head = header(5, 3)
-    seen, rows, columns = look_at_picture(pixels, head, head.segment_patches(0), 80, RIM)
+    seen, rows, columns = look_at_picture(pixels, head, head.segment_patches(0), 80)
     top, left, bottom, right = head.pad
     grid = np.pad(pixels, [(top, bottom), (left, right), (0, 0)], "edge")
     assert np.array_equal(seen, np.pad(grid, [(16, 16), (16, 16), (0, 0)], "symmetric"))

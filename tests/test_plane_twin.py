@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nncodec.entropy.plane_network import DECISIONS, PHASES, SITUATIONS, chequer
-from nncodec.entropy.planes import MAX_TOP, PlaneModel
+from nncodec.entropy.planes import MAX_TOP, PlaneModel, tops_of
 from nncodec.train.plane_twin import OWN_UNIT, PlaneTwin
-from nncodec.train.planes import Question, question, tops_of
+from nncodec.train.planes import Question, question
 from nncodec.train.quantized import OUTPUT_BITS, QuantizedConv
 
 CHANNELS = 12

@@ -35,15 +35,6 @@ def coding_steps(groups: int) -> Iterator[tuple[slice, slice, slice]]:
             yield slice(row, None, 2), slice(column, None, 2), slice(group, None, groups)
 
 
-def step_masks(shape: tuple[int, ...], groups: int) -> NDArray[np.bool_]:
-    """What is coded in each step, (steps, h, w, C), of a latent of ``shape`` (h, w, C)."""
-    steps = list(coding_steps(groups))
-    masks = np.zeros((len(steps), *shape), np.bool_)
-    for mask, where in zip(masks, steps, strict=True):
-        mask[where] = True
-    return masks
-
-
 class ContextModel:
     """Codes the bits of a latent with learned probabilities.
 

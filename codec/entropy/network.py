@@ -70,10 +70,7 @@ class IntegerNetwork:
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        # Apple's GPUs promise no exact products; there the network runs on the CPU.
-        self.device = (
-            device if device is not None and device.type == "cuda" else torch.device("cpu")
-        )
+        self.device = exact_device(device)
         self.dtype = dtype
         self._bound = largest_output
         self.steps = len(layers[0].bias)
@@ -110,6 +107,11 @@ class IntegerNetwork:
                 rows, columns, _ = EVERYWHERE
             found = last.part(outputs=channels)(x, situation, rows, columns)
             return found.clamp_(-self._bound, self._bound)
+
+
+def exact_device(device: torch.device | None) -> torch.device:
+    """Where to compute for a codec on ``device``: Apple's GPUs promise no exact products."""
+    return device if device is not None and device.type == "cuda" else torch.device("cpu")
 
 
 def check_exact(number: int, largest: int, dtype: torch.dtype) -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from nncodec.formats import stages
 from nncodec.formats.errors import WeightsError
 
-from .network import TOP, Prepared, check_exact, exact_arithmetic, layers_of
+from .network import TOP, Prepared, check_exact, exact_arithmetic, exact_device, layers_of
 
 PER_OCTAVE = stages.PER_OCTAVE  # step codes: a step is 2^(code / 128) levels
 TENT = 64  # step codes from one supporting point of the network's biases to the next
@@ -77,7 +77,7 @@ def lead(value: Tensor) -> Tensor:
 
 
 def _logarithms() -> Tensor:
-    """round(4 * log2(1 + u)) for u = 0...63, by integer comparison: 2^(4n - 2) <= ... exactly."""
+    """round(4 * log2(1 + u)) for u = 0...63, compared in integers."""
     table = [0]
     for u in range(1, 64):
         n = table[-1]
@@ -103,9 +103,7 @@ class PlaneNetwork:
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.device = (
-            device if device is not None and device.type == "cuda" else torch.device("cpu")
-        )
+        self.device = exact_device(device)
         self.dtype = dtype
         self.channels = channels
         layers = layers_of(tensors)

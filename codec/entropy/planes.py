@@ -39,6 +39,11 @@ MAX_TOP = BIT_PLANES  # planes of a channel at most: |q| < 2^13
 Latent = NDArray[np.int16]
 
 
+def tops_of(largest: Latent) -> NDArray[np.uint8]:
+    """How many planes magnitudes have: their bit lengths, in the same shape."""
+    return np.frexp(np.abs(largest).astype(np.float64))[1].astype(np.uint8)
+
+
 class PlaneModel:
     """Codes integer latents plane by plane, with learned chances.
 
@@ -62,9 +67,7 @@ class PlaneModel:
 
     def encode(self, latent: Latent, step: int, stages: int) -> list[bytes]:
         """The bytes of each stage of a latent (h, w, C), quantised with a step code."""
-        largest = np.abs(latent).max((0, 1))
-        tops = np.array([int(value).bit_length() for value in largest], np.uint8)
-        known = Partial(np.zeros_like(latent), tops)
+        known = Partial(np.zeros_like(latent), tops_of(np.abs(latent).max((0, 1))))
         payloads = []
         for last in range(stages - 1, -1, -1):
             coder = Encoder()

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nncodec import weights as shipped
-from nncodec.checkpoint import parse_tensors, read
+from nncodec.checkpoint import build_transform, parse_tensors, read
 from nncodec.entropy.plane_network import (
     PER_OCTAVE,
     PHASES,
@@ -22,13 +22,13 @@ from nncodec.entropy.plane_network import (
     chequer,
     situation,
 )
-from nncodec.entropy.planes import MAX_TOP, Latent, PlaneModel
+from nncodec.entropy.planes import MAX_TOP, Latent, PlaneModel, tops_of
 from nncodec.formats.errors import WeightsError
 from nncodec.models.bitplane import LEVELS, STEP, STRIDE, Bitplane
 from nncodec.variable_transform import VariableTransform
 
 from .bitplane import POINTS, TransformRecipe, shipped_transform, starting_weights
-from .files import fill, write_weights
+from .files import write_weights
 from .latents import PICTURE, LatentSettings, OnLatents, windows
 from .plane_twin import PlaneTwin
 
@@ -90,11 +90,6 @@ def question(
 def step_code(level: float) -> int:
     """The step code that is nearest to a level."""
     return round(PER_OCTAVE * math.log2(STEP * math.exp(level)))
-
-
-def tops_of(largest: Latent) -> NDArray[np.uint8]:
-    """How many planes magnitudes have: their bit lengths, in the same shape."""
-    return np.frexp(np.abs(largest).astype(np.float64))[1].astype(np.uint8)
 
 
 def plane_shares(count: int) -> Tensor:
@@ -212,12 +207,7 @@ def channels_last(latents: Tensor) -> NDArray[np.float32]:
 
 def build(tensors: Mapping[str, Tensor], name: str) -> Bitplane:
     """The transform that ships with these tensors of the file ``name``, of any size."""
-    state = {key.removeprefix("transform."): tensor.float() for key, tensor in tensors.items()}
+    state = {key.removeprefix("transform."): tensor for key, tensor in tensors.items()}
     if "analysis.down.bias" not in state:
         raise WeightsError(f"{name}: there is no transform in this file")
-    blocks = sum(
-        key.startswith("analysis.blocks.") and key.endswith(".merge.bias") for key in state
-    )
-    model = Bitplane(blocks, len(state["analysis.down.bias"]))
-    fill(model, state, name)
-    return model.eval().requires_grad_(False)
+    return build_transform(state, name)
