@@ -24,7 +24,7 @@ from nncodec.formats.errors import NncodecError, WeightsError
 from nncodec.models.place import place
 
 from .files import State, append_row, fill, read_state, write_state
-from .processes import anywhere, average_gradients, rank, share_weights
+from .processes import anywhere, average_gradients, meet, rank, share_weights
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
@@ -245,4 +245,5 @@ class Run:
             report(self.step, row)
         if rank() == 0:
             self.save()
+        meet()  # nobody reads the checkpoint, or leaves, before it is whole
         return self.best

@@ -32,3 +32,8 @@ def anywhere(flag: bool) -> bool:
     count = torch.tensor(int(flag))
     distributed.all_reduce(count)
     return bool(count)
+
+
+def meet() -> None:
+    """Wait until every process is here."""
+    anywhere(False)
