@@ -8,13 +8,27 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["CaeError", "Codec", "ImageError", "NncodecError", "compress", "decompress"]
+__all__ = [
+    "CaeError",
+    "Codec",
+    "ImageError",
+    "NncodecError",
+    "compress",
+    "decompress",
+    "register_cae_opener",
+]
 
 if TYPE_CHECKING:
     from .api import Codec, compress, decompress
     from .formats.errors import CaeError, ImageError, NncodecError
+    from .pillow import register_cae_opener
 
-_HOMES = {"Codec": "api", "compress": "api", "decompress": "api"}
+_HOMES = {
+    "Codec": "api",
+    "compress": "api",
+    "decompress": "api",
+    "register_cae_opener": "pillow",
+}
 
 
 def __getattr__(name: str) -> Any:

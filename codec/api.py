@@ -66,25 +66,30 @@ class Codec:
         size: int | None = None,
         bpp: float | None = None,
         psnr: float | None = None,
+        effort: int | None = None,
         entropy: Entropy = "auto",
         metadata: Collection[str] = METADATA,
     ) -> bytes:
         """Compress an image (Pillow image, path, file, bytes, or uint8 (H, W[, 3 or 4])).
 
         A variable-rate model takes one of: ``quality`` from 0 to 100, ``size`` in bytes or ``bpp``
-        bits per pixel that the file may have at most, ``psnr`` in dB that it reaches at least.
+        bits per pixel that the file may have at most, ``psnr`` in dB that it reaches at least; and
+        ``effort`` from 1, one pass, to 9, the best picture for its size (None: the default).
         ``entropy`` is "raw", "zstd", "context" (learned probabilities) or "auto", the smallest of
         them for each segment; ``metadata`` names what is kept of "exif", "icc" and "xmp". Raises
         ImageError; NncodecError for what this model cannot do.
         """
         target = Target(quality, size, bpp, psnr)
-        return self.compress_picture(to_picture(image), target, entropy=entropy, metadata=metadata)
+        return self.compress_picture(
+            to_picture(image), target, effort=effort, entropy=entropy, metadata=metadata
+        )
 
     def compress_picture(
         self,
         picture: Picture,
         target: Target = ANY,
         *,
+        effort: int | None = None,
         entropy: Entropy = "auto",
         metadata: Collection[str] = METADATA,
         progress: Progress | None = None,
@@ -107,7 +112,7 @@ class Codec:
             writer.close()
             return file.getvalue()
 
-        return self.engine.encode(picture.pixels, header, target, entropy, write, progress)
+        return self.engine.encode(picture.pixels, header, target, entropy, write, effort, progress)
 
     def decompress(
         self,
@@ -247,6 +252,7 @@ def compress(
     size: int | None = None,
     bpp: float | None = None,
     psnr: float | None = None,
+    effort: int | None = None,
     entropy: Entropy = "auto",
     metadata: Collection[str] = METADATA,
 ) -> bytes:
@@ -257,6 +263,7 @@ def compress(
         size=size,
         bpp=bpp,
         psnr=psnr,
+        effort=effort,
         entropy=entropy,
         metadata=metadata,
     )

@@ -46,12 +46,13 @@ class FixedRate:
         target: Target,
         entropy: Entropy,
         write: Write,
+        effort: int | None = None,
         progress: Progress | None = None,
     ) -> bytes:
-        """The file of a picture (H, W, 3). NncodecError if a ``target`` is given."""
-        if target != Target():
+        """The file of a picture (H, W, 3). NncodecError if a ``target`` or ``effort`` is given."""
+        if target != Target() or effort is not None:
             raise NncodecError(
-                f"{header.model} has one rate; for a quality or a size use a variable-rate model"
+                f"{header.model} has one rate and one effort; for others use a variable-rate model"
             )
 
         def segments() -> Iterator[tuple[Coding, bytes]]:

@@ -176,7 +176,7 @@ def assemble(
     tile: Tile,
     side: int,
     synthesise: Callable[[Tile], Pixels],
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Pixels:
     """The picture (H, W, 3), zero but for a ``tile`` that is synthesised ``side`` by ``side``."""
     pixels = np.zeros((header.height, header.width, 3), np.uint8)

@@ -62,20 +62,25 @@ def quality_of(step: int) -> float:
 
 
 def least_within(
-    measure: Callable[[int], tuple[float, T]], limit: float, first: int, last: int
+    measure: Callable[[int], tuple[float, T]],
+    limit: float,
+    first: int,
+    last: int,
+    guess: int | None = None,
 ) -> T | None:
     """The result for the least number in ``first``...``last`` whose measure is within ``limit``.
 
     ``measure`` gives a positive measure, which falls as the number grows, and a result. A number
-    whose measure is more than ENOUGH of the limit is good enough. None if even ``last`` is above
-    the limit.
+    whose measure is more than ENOUGH of the limit is good enough. The search begins with ``guess``.
+    None if even ``last`` is above the limit.
     """
     if limit <= 0:
         return None
-    target = math.log(limit)
+    target = math.log(limit * (1 + ENOUGH) / 2)
     points: dict[int, float] = {}
     low, high = first - 1, last + 1  # the limit lies between: low is above it, high within
-    guess, best = (first + last) // 2, None
+    guess = (first + last) // 2 if guess is None else guess
+    best = None
     while high - low > 1:
         before = high - low
         value, result = measure(guess)

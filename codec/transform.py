@@ -17,7 +17,7 @@ from .models.place import place
 from .patches import RIM, cut, fill_border, look_at_latent, look_at_picture, split, stitch
 
 Pixels = NDArray[np.uint8]
-Progress = Callable[[int], None]  # called with the number of patches just done
+Progress = Callable[[float], None]  # called with the number of patches just done
 
 
 def pick_device(name: str) -> torch.device:

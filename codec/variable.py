@@ -1,26 +1,22 @@
 """The engine of a variable-rate model: pictures to files of any rate, sent in stages, and back."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from nncodec.formats.bits import Entropy
 from nncodec.formats.cae import Coding, Header, Reader, Tile
 from nncodec.formats.errors import CaeError, Damaged, DamagedChunk, NncodecError
-from nncodec.formats.stages import MAX_STEP, Settings
+from nncodec.formats.stages import Settings
 
 from .entropy.planes import Latent, Partial, PlaneModel
 from .fixed import Seams
 from .models.bitplane import PATCH, STRIDE, Bitplane
-from .patches import Region, assemble, covering, segments_seen, shown, split
-from .rate import DEFAULT_QUALITY, Target, Write, least_within, step_of
+from .patches import Region, assemble, covering, segments_seen
+from .rate import Target, Write
+from .refinement import rounds_of
 from .transform import Pixels, Progress
+from .variable_encoder import VariableEncoder
 from .variable_transform import TILE, VariableTransform, area, latent_size, middles
-
-STAGES = 4  # that a picture is sent in
 
 
 class VariableRate:
@@ -51,6 +47,7 @@ class VariableRate:
         target: Target,
         entropy: Entropy,
         write: Write,
+        effort: int | None = None,
         progress: Progress | None = None,
     ) -> bytes:
         """The file of a picture (H, W, 3) that meets ``target``.
@@ -60,46 +57,10 @@ class VariableRate:
         """
         if entropy not in ("auto", "context"):
             raise NncodecError(f"{header.model} is always context coded; leave out --entropy")
-        latent = self.transform.analyse(pixels, header, progress)
-
-        def at(step: int) -> bytes:
-            ready = replace(header, planes=STAGES, params=Settings(step).params)
-            return write(ready, self.stages(latent, ready))
-
-        def size(step: int) -> tuple[float, bytes]:
-            file = at(step)
-            return len(file), file
-
-        def error(finer: int) -> tuple[float, int]:
-            step = MAX_STEP - 1 - finer
-            found = self.transform.quantise(latent, step)
-            found *= 2  # the middles, all planes being known
-            return max(self.mean_square(found, header, step, pixels), 1e-3), step
-
-        if target.psnr is not None:
-            step = least_within(error, 255**2 * 10 ** (-target.psnr / 10), 0, MAX_STEP - 1)
-            if step is None:
-                raise NncodecError(f"{target.psnr:g} dB cannot be reached with this model")
-            return at(step)
-        budget = target.budget(header.width * header.height)
-        if budget is None:
-            return at(step_of(DEFAULT_QUALITY if target.quality is None else target.quality))
-        file = least_within(size, budget, 0, MAX_STEP - 1)
-        if file is None:
-            least = len(at(MAX_STEP - 1))
-            raise NncodecError(f"no file of {budget:,} bytes; the smallest has {least:,}")
-        return file
-
-    def stages(self, latent: NDArray[np.float32], header: Header) -> Iterator[tuple[Coding, bytes]]:
-        """The payloads of all segments of a latent (h, w, C), stage by stage."""
-        step = Settings.of(header).step
-        coded = []
-        for index in range(header.n_segments):
-            part = latent[area(header, header.segment_patches(index))]
-            coded.append(self.planes.encode(self.transform.quantise(part, step), step, STAGES))
-        for stage in range(STAGES):
-            for segment in coded:
-                yield Coding.CONTEXT, segment[stage]
+        encoder = VariableEncoder(
+            self.transform, self.planes, pixels, header, write, rounds_of(effort), progress
+        )
+        return encoder.encode(target)
 
     def decode(
         self,
@@ -175,14 +136,3 @@ class VariableRate:
             return self.transform.synthesise(latent, header, part, step)
 
         return assemble(header, tile, TILE, synthesise, progress)
-
-    def mean_square(self, latent: Latent, header: Header, step: int, pixels: Pixels) -> float:
-        """The mean squared error against ``pixels`` (H, W, 3) of :func:`middles` (h, w, C)."""
-        total = 0
-        for part in split(Tile(0, 0, *header.grid), TILE):
-            decoded = self.transform.synthesise(latent, header, part, step)
-            place = shown(header, part)
-            due = pixels[place.rows, place.columns]
-            found = decoded[: place.height, : place.width]
-            total += int(np.square(np.subtract(found, due, dtype=np.int32)).sum())
-        return total / pixels.size

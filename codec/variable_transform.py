@@ -7,10 +7,13 @@ out is what the whole picture at once would give.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nncodec.formats.cae import Header, Tile
 from nncodec.formats.stages import PER_OCTAVE
@@ -18,7 +21,7 @@ from nncodec.formats.stages import PER_OCTAVE
 from .entropy.planes import MAX_TOP, Latent
 from .models.bitplane import STEP, STRIDE, Bitplane
 from .models.place import place
-from .patches import Span, span, split
+from .patches import Span, shown, span, split
 from .transform import Pixels, Progress, exact_pixels, to_pixels
 
 TILE = 8  # patches along a side of what goes through the network at once
@@ -32,6 +35,7 @@ class VariableTransform:
         place(network, device)
         self.network = network
         self.device = device
+        self.bf16 = quick_in_bf16(device)  # for what only an encoder decides by
 
     @torch.inference_mode()
     def analyse(
@@ -54,29 +58,74 @@ class VariableTransform:
         return latent
 
     @torch.inference_mode()
+    def scaled(self, latent: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+        """A latent (h, w, C) in units of a step."""
+        gains = self.network.gains.scale(level_of(step).to(self.device))
+        scale: NDArray[np.float32] = gains[0, :, 0, 0].cpu().numpy()
+        return latent * scale
+
     def quantise(self, latent: NDArray[np.float32], step: int) -> Latent:
         """The nearest multiples of a step, int16, for a latent (h, w, C)."""
-        gains = self.network.gains.scale(level_of(step).to(self.device))
-        scale = gains[0, :, 0, 0].cpu().numpy()
-        bound = 2**MAX_TOP - 1
         rounded = np.empty(latent.shape, np.int16)
         for row in range(0, len(latent), ROWS):
             part = slice(row, row + ROWS)
-            rounded[part] = np.rint(latent[part] * scale).clip(-bound, bound)
+            rounded[part] = to_integers(self.scaled(latent[part], step))
         return rounded
 
     @torch.inference_mode()
     def synthesise(self, middles: Latent, header: Header, tile: Tile, step: int) -> Pixels:
         """The pixels (h, w, 3) of a tile, from the :func:`middles` (h, w, C) of the picture."""
-        level = level_of(step).to(self.device)
         down, across = self._spans(header, tile)
         seen = middles[down.begin : down.end, across.begin : across.end]
-        values = torch.from_numpy(seen.transpose(2, 0, 1)[np.newaxis]).to(self.device) / 2
-        with exact_pixels():
-            found = self.network.synthesis(values * self.network.gains.unscale(level), level)
-        levels = (found[0] + 127.5).round().clamp(0, 255).to(torch.uint8)
-        whole: Pixels = levels.permute(1, 2, 0).cpu().numpy()
+        found = self._output(torch.from_numpy(seen).to(self.device) / 2, step)
+        levels = found.round().clamp(0, 255).to(torch.uint8)
+        whole: Pixels = levels.cpu().numpy()
         return whole[to_pixels(down.keep, STRIDE), to_pixels(across.keep, STRIDE)]
+
+    def squared_error(self, latent: Latent, header: Header, step: int, pixels: Pixels) -> int:
+        """The squared errors of the picture of a latent (h, w, C), against ``pixels``."""
+        middles, total = 2 * latent, 0  # all planes being known
+        for tile in split(Tile(0, 0, *header.grid), TILE):
+            decoded = self.synthesise(middles, header, tile, step)
+            place = shown(header, tile)
+            due = pixels[place.rows, place.columns]
+            found = decoded[: place.height, : place.width]
+            total += int(np.square(np.subtract(found, due, dtype=np.int32)).sum())
+        return total
+
+    def pull(
+        self,
+        latent: Latent,
+        header: Header,
+        tile: Tile,
+        step: int,
+        force: Callable[[Tensor], Tensor],
+    ) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
+        """What a force on the pixels of a tile comes to on the latent (h, w, C) around it.
+
+        ``force`` maps the pixels (h', w', 3), unrounded and with those beyond the picture's edges,
+        to a force on every value: to the derivatives of an error by them, say, and the result are
+        those by the latent. Returns the rows and columns of the latent that the tile depends on,
+        and the forces there.
+        """
+        down, across = self._spans(header, tile)
+        around = slice(down.begin, down.end), slice(across.begin, across.end)
+        rough = torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+        with torch.enable_grad(), rough:
+            seen = torch.from_numpy(latent[around]).to(self.device, torch.float32).requires_grad_()
+            found = self._output(seen, step)
+            found = found[to_pixels(down.keep, STRIDE), to_pixels(across.keep, STRIDE)]
+            work = (found * force(found.detach())).sum()  # its derivatives are the forces there
+            (pulled,) = torch.autograd.grad(work, seen)
+        return around, pulled.cpu().numpy()
+
+    def _output(self, values: Tensor, step: int) -> Tensor:
+        """The pixels (16 h, 16 w, 3), from 0 to 255 but for errors, of a latent (h, w, C)."""
+        level = level_of(step).to(self.device)
+        with exact_pixels():
+            latent = values.permute(2, 0, 1)[None] * self.network.gains.unscale(level)
+            found: Tensor = self.network.synthesis(latent, level)
+        return found[0].permute(1, 2, 0) + 127.5
 
     def _spans(self, header: Header, tile: Tile) -> tuple[Span, Span]:
         """The positions of a tile, and what the network must see around them."""
@@ -87,6 +136,16 @@ class VariableTransform:
             span(rows.start, rows.stop, height, reach, 0),
             span(columns.start, columns.stop, width, reach, 0),
         )
+
+
+def quick_in_bf16(device: torch.device) -> bool:
+    """Whether products of bfloat16 are quicker there than those of float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # not in older versions of torch
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    names = ("avx512_bf16", "amx_bf16")
+    return device.type == "cpu" and any(known.get(name, False) for name in names)
 
 
 def latent_size(header: Header) -> tuple[int, int]:
@@ -100,6 +159,12 @@ def area(header: Header, tile: Tile) -> tuple[slice, slice]:
     side = header.side
     rows = slice(tile.row * side, min((tile.row + tile.rows) * side, height))
     return rows, slice(tile.column * side, min((tile.column + tile.columns) * side, width))
+
+
+def to_integers(values: NDArray[np.float32]) -> Latent:
+    """The nearest integers, int16, that can be coded."""
+    bound = 2**MAX_TOP - 1
+    return np.rint(values).clip(-bound, bound).astype(np.int16)
 
 
 def level_of(step: int) -> torch.Tensor:

@@ -1,21 +1,66 @@
-"""bin/bench runs for both kinds of model."""
+"""bin/bench runs for both kinds of model, and against its rivals."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+
+
+def bench(*options: str | Path) -> dict[str, list[str]]:
+    """The rows of what bin/bench prints, by their first words."""
+    command = [sys.executable, ROOT / "bin" / "bench.py", *options, "--repeat", "1"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return {line.split()[0]: line.split() for line in result.stdout.splitlines() if line}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["bitplane_256", "cae_16x8x8_zero_pad_bin"])
 def test_bench_tells_both_directions(model: str) -> None:
-    command = [sys.executable, ROOT / "bin" / "bench.py", "-m", model, "--repeat", "1"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    rows = {line.split()[0]: line.split() for line in result.stdout.splitlines() if line}
+    rows = bench("-m", model)
     for direction in ("compress", "decompress"):
         network, pipeline, ratio = map(float, rows[direction][1:])
         assert network > 0 and pipeline > 0 and ratio > 0
+
+
+@pytest.mark.slow
+def test_bench_tells_how_rivals_compare(photo: Path) -> None:
+    rows = bench(photo.parent, "--rivals", "-m", "bitplane_256")
+    own, avif, other = (rows[name] for name in ("bitplane_256", "AVIF", "hyperprior"))
+    assert own[3] == own[5] == "1.00"
+    for rival in (avif, other):
+        encode, decode, *ratios = map(float, rival[1:])
+        assert encode > 0 and decode > 0 and min(ratios) > 0
+        assert ratios[0] == pytest.approx(encode / float(own[1]), rel=0.1, abs=0.01)
+
+
+@pytest.fixture
+def hyperprior(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(ROOT / "bin")
+    return importlib.import_module("hyperprior")
+
+
+def test_the_hyperprior_decodes_what_it_coded(hyperprior: Any, lake: Image.Image) -> None:
+    """In its usual size, at a medium rate, from real bytes."""
+    codec = hyperprior.Hyperprior()
+    weights = sum(p.numel() for p in codec.network.parameters())
+    assert weights == pytest.approx(17.55e6, rel=0.01)  # as published ones have
+    pixels = np.asarray(lake.crop((0, 0, 150, 100)))
+    noted = []
+    synthesis = codec.network.synthesis
+    synthesis.register_forward_pre_hook(lambda _, given: noted.append(given[0]))
+    coded = codec.encode(pixels)
+    assert 0.3 < 32 * (len(coded.latent) + len(coded.hyper)) / (192 * 128) < 2
+    assert codec.decode(coded).shape == pixels.shape
+    with hyperprior.torch.inference_mode():
+        x = hyperprior.torch.tensor(pixels).permute(2, 0, 1)[None] / 255
+        x = hyperprior.F.pad(x, (0, 42, 0, 28), "replicate")
+        latent = hyperprior.spread(codec.network.analysis(x))
+    assert (noted[0] - latent).abs().max() <= 0.5 + 1e-4

@@ -121,9 +121,10 @@ def test_a_suffix_that_is_no_image_stays(nncodec: Run, photo: Path) -> None:
 def test_one_bad_input_does_not_end_a_batch(nncodec: Run, photo: Path) -> None:
     Path("bad.png").write_text("no image")
     result = nncodec("compress", "gone.png", "bad.png", "photo.png", "-o", "out", status=1)
-    gone, bad = result.stderr.splitlines()
+    gone, bad, summary = result.stderr.splitlines()
     assert gone.startswith("nncodec: gone.png: no such file")
     assert bad.startswith("nncodec: bad.png: not an image")
+    assert summary.startswith("nncodec: 2 failed, 1 done: ")
     assert [p.name for p in Path("out").iterdir()] == ["photo.cae"]
 
 
@@ -236,7 +237,7 @@ def test_the_environment_sets_the_model(nncodec: Run, photo: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["compress", "--effort", "9"], "no such option"),
+        (["compress", "--speed", "9"], "no such option"),
         (["compres"], "no such command"),
         (["compress", "a.png", "b.png", "-o", "-"], "several inputs"),
         (["compress", "-", "photo.png"], "can't be mixed"),

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,15 @@ def test_rates_are_those_of_real_files(codec: Codec, original: run.Original) -> 
     assert [one.setting for one in theirs] == [f"q{q}" for q in PEERS["webp"].settings]
     assert theirs[0].bytes == len(PEERS["webp"].encode(original.image, PEERS["webp"].settings[0]))
     assert all(one.encode_seconds > 0 and one.decode_seconds > 0 for one in results)
+
+
+def test_an_effort_is_measured(original: run.Original, bitplane: Path) -> None:
+    codec = Codec(weights=bitplane, device="cpu")
+    for effort in (1, 5):
+        settings = run.settings(codec, qualities=[60], effort=effort)
+        (found,) = run.measure(original, {"model": (codec, settings)}, [])
+        assert found.setting == f"q 60, e {effort}"
+        assert found.bytes == len(codec.compress(original.pixels, quality=60, effort=effort))
 
 
 def test_alpha_and_metadata_are_left_out(original: run.Original) -> None:
@@ -180,9 +190,21 @@ def test_plot(report: table.Report, form: str) -> None:
     plot.plot(report, file, form)
     start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[form]
     assert file.getvalue().startswith(start)
+    if form == "svg":
+        again = io.BytesIO()
+        plot.plot(report, again, form)
+        assert again.getvalue() == file.getvalue()
     if form == "png":
         image = np.asarray(Image.open(file).convert("RGB")).reshape(-1, 3)
         assert (image == [0xD5, 0x5E, 0x00]).all(axis=1).any()  # our own curve
+
+
+def test_a_name_is_no_formula(report: table.Report) -> None:
+    pytest.importorskip("matplotlib")
+    named = [replace(one, image=r"$\\no$.png") for one in report.measurements]
+    file = io.BytesIO()
+    plot.plot(table.Report(named, report.models), file)
+    assert file.getvalue().startswith(b"\x89PNG")
 
 
 def test_a_plot_without_matplotlib(report: table.Report, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +263,12 @@ def test_eval_writes_all_its_files(nncodec: Run, tree: Path, eval_options: list[
     refused = nncodec("eval", tree, *eval_options, *files, status=1)
     assert "out.csv" in refused.stderr and "-f" in refused.stderr
     assert Path("out.csv").read_bytes() == before
+
+
+def test_eval_writes_a_plot_alone(nncodec: Run, photo: Path, eval_options: list[str]) -> None:
+    nncodec("eval", photo, *eval_options, "--plot", "rd.png")
+    assert Image.open("rd.png").format == "PNG"
+    assert {path.name for path in Path().iterdir()} == {"photo.png", "rd.png"}
 
 
 def test_eval_goes_on_after_a_bad_image(nncodec: Run, photo: Path, eval_options: list[str]) -> None:

@@ -20,7 +20,7 @@ from nncodec.weights import manifest
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"codec": "nncodec", "formats": "nncodec.formats", "weights": "nncodec.weights"}
 Run = Callable[..., Result]
-HEAVY = {"torch", "numpy", "PIL", "matplotlib", "zstandard", "constriction"}
+HEAVY = {"torch", "numpy", "PIL", "matplotlib", "zstandard", "constriction", "rich"}
 
 
 def modules(folder: str) -> list[Path]:

@@ -2,27 +2,30 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
+from nncodec.cli import segment_map
 from nncodec.formats.cae import Coding, Colour, Header, PadMode, Writer
 from nncodec.weights import default_model, manifest
 
 Run = Callable[..., Result]
 
 
-@pytest.fixture
-def cae(folder: Path) -> Path:
-    """made.cae: 300x200 pixels in 3 x 2 patches, each row of patches a segment; bits all zero."""
-    header = Header(
-        width=300,
-        height=200,
+def header_of(width: int, height: int, segment: int = 8, pad: tuple[int, int] = (0, 0)) -> Header:
+    return Header(
+        width=width,
+        height=height,
         patch=128,
-        pad_top=28,
-        pad_left=42,
+        pad_top=pad[0],
+        pad_left=pad[1],
         pad_mode=PadMode.EDGE,
         colour=Colour.RGB,
         depth=8,
@@ -30,9 +33,16 @@ def cae(folder: Path) -> Path:
         fingerprint=bytes(8),
         channels=16,
         side=8,
-        segment_rows=1,
-        segment_columns=3,
+        segment_rows=segment,
+        segment_columns=segment,
     )
+
+
+@pytest.fixture
+def cae(folder: Path) -> Path:
+    """made.cae: 300x200 pixels in 3 x 2 patches, each row of patches a segment; bits all zero."""
+    whole = header_of(300, 200, pad=(28, 42))
+    header = replace(whole, segment_rows=1, segment_columns=3)
     file = io.BytesIO()
     writer = Writer(file, header)
     writer.metadata("icc", b"a profile")
@@ -72,6 +82,53 @@ def test_info_json(nncodec: Run, cae: Path) -> None:
     assert piped == known | {"input": "-"}
     detailed = json.loads(nncodec("info", "--json", "-v", "made.cae").stdout)
     assert [segment["row"] for segment in detailed["segments"]] == [0, 1]
+
+
+def test_the_map_shows_where_the_bits_are() -> None:
+    header = header_of(128 * 6, 128 * 8, segment=2)
+    sizes = [1024 * (4 + number) for number in range(12)]
+    listed = [(index, 0, "raw", size) for index, size in enumerate(sizes)]
+    legend, *lines = segment_map.draw(header, listed, 80, "utf-8")
+    assert legend == "  map        ░ 0.500 to █ 1.875 bits per pixel, by segment"
+    # A character is one patch wide and two high, which makes every row of segments a line.
+    assert lines == ["    ░░░░░░", "    ▒▒▒▒▒▒", "    ▓▓▓▓▓▓", "    ██████"]
+    # What comes in stages adds up; what is lost is said.
+    staged = [(index, plane, "context", size) for index, plane, _, size in listed[:11] * 2]
+    assert segment_map.draw(header, staged, 80, "utf-8")[-1] == "    ████??"
+
+
+def test_the_map_fits() -> None:
+    for width, height in ((20000, 1000), (1000, 20000), (1, 2**24), (2**24, 1)):
+        header = header_of(width, height)
+        listed = [(index, 0, "raw", 1) for index in range(header.n_segments)]
+        _, *lines = segment_map.draw(header, listed, 40, "utf-8")
+        assert 1 <= len(lines) <= 24 and max(map(len, lines)) <= 40
+
+
+def test_the_map_without_unicode() -> None:
+    header = header_of(256 * 2, 256, segment=2)
+    listed = [(0, 0, "raw", 100), (1, 0, "raw", 900)]
+    assert segment_map.draw(header, listed, 80, "ascii")[1:] == ["    ..##"]
+    assert segment_map.draw(header, listed, 80, "no such encoding")[1:] == ["    ..##"]
+
+
+def test_the_map_leaves_out_the_padding() -> None:
+    header = header_of(300, 200, pad=(28, 42))
+    legend, line = segment_map.draw(header, [(0, 0, "raw", 7500)], 80, "utf-8")
+    assert legend == "  map        1.000 bits per pixel, by segment"
+    assert line == "    ███"
+
+
+def test_info_draws_the_map(nncodec: Run, cae: Path) -> None:
+    text = nncodec("info", "-v", "made.cae").stdout
+    # Two segments, one above the other; a line shows the upper of two rows of patches.
+    assert "\n  map        0.102 bits per pixel, by segment\n    ███\n    plane 0" in text
+    assert "map" not in nncodec("info", "made.cae").stdout
+    assert "map" not in nncodec("info", "--json", "-v", "made.cae").stdout
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "6"}
+    command = [sys.executable, "-m", "nncodec", "info", "-v", "made.cae"]
+    result = subprocess.run(command, capture_output=True, env=environment, check=True)
+    assert b"\n    ##\n" in result.stdout and not result.stderr
 
 
 def test_info_of_a_damaged_file_tells_what_it_can(nncodec: Run, cae: Path) -> None:

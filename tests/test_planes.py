@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nncodec.entropy import planes
+from nncodec.entropy.board import Board
 from nncodec.entropy.network import TOP
 from nncodec.entropy.plane_network import (
     DECISIONS,
@@ -19,10 +21,13 @@ from nncodec.entropy.plane_network import (
     PER_OCTAVE,
     PHASES,
     REFINE,
+    SIGN,
+    SIGNIFICANT,
     SITUATIONS,
     TENT,
     WEIGHT,
     PlaneNetwork,
+    View,
     chequer,
     situation,
 )
@@ -125,48 +130,91 @@ def test_threads_and_carriers_do_not_matter(plane_tensors: Made) -> None:
         decoded(PlaneModel(tensors, 40), expected, latent, 600)
 
 
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_the_precision_of_a_program_around_does_not_matter(
+    plane_tensors: Made, precision: str
+) -> None:
+    model = PlaneModel(plane_tensors(40), 40)
+    latent = random_latent(np.random.default_rng(1), 32, 30, 40)
+    expected = model.encode(latent, 600, 3)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            assert model.encode(latent, 600, 3) == expected
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 # What a network may see.
 
 
-class Recorded(PlaneModel):
-    """Notes what every evaluation of the network is given."""
-
-    def __init__(self, tensors: dict[str, Tensor], channels: int) -> None:
-        super().__init__(tensors, channels)
-        self.given: list[tuple[NDArray[Any], ...]] = []
-        self.inner = self.network
-        self.network = self.noting  # type: ignore[assignment]
-
-    def noting(self, *inputs: Any) -> Tensor:
-        arrays = (x.numpy() if isinstance(x, Tensor) else x for x in inputs)
-        self.given.append(tuple(x.copy() for x in arrays))
-        return self.inner(*inputs)
+Evaluation = tuple[list[int], NDArray[np.float32], int, list[int]]
 
 
-def test_no_evaluation_sees_what_is_decoded_later(plane_tensors: Made) -> None:
+@pytest.fixture
+def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[Evaluation]:
+    """Notes what every evaluation of the network is given: channels, middles, colour, situation."""
+    noted: list[Evaluation] = []
+
+    class Noting(View):
+        def __init__(self, network: PlaneNetwork, board: Board, active: Any, middles: Any) -> None:
+            super().__init__(network, board, active, middles)
+            self.active = active.tolist()
+
+        def __call__(self, colour: int, at: Tensor) -> Tensor:
+            seen = self._board.gather(self._middle.numpy()).copy()
+            noted.append((self.active, seen, colour, at.tolist()))
+            return super().__call__(colour, at)
+
+    monkeypatch.setattr(planes, "View", Noting)
+    return noted
+
+
+def test_no_evaluation_sees_what_is_decoded_later(
+    plane_tensors: Made, evaluations: list[Evaluation]
+) -> None:
     channels, step, stages = 6, 640, 3
     latent = random_latent(np.random.default_rng(8), 6, 5, channels)
     latent[..., 0] = 0
-    model = Recorded(plane_tensors(channels), channels)
+    model = PlaneModel(plane_tensors(channels), channels)
     payloads = model.encode(latent, step, stages)
-    given = model.given
     tops = np.array([int(top).bit_length() for top in np.abs(latent).max((0, 1))])
-    assert len(given) == PHASES * tops.max()
-    for number, (size, sign, done, where, active, at) in enumerate(given):
+    assert len(evaluations) == PHASES * tops.max()
+    for number, (active, seen, colour, at) in enumerate(evaluations):
         plane, phase = tops.max() - 1 - number // PHASES, number % PHASES
-        assert active.tolist() == np.flatnonzero(tops > plane).tolist()
-        assert (where == chequer(6, 5, phase)).all()
-        assert (done == (chequer(6, 5, 0) if phase else False)).all()
-        mine = np.abs(latent[..., active])
-        known = np.where(done[..., None], mine >> plane, mine >> (plane + 1))
-        assert (size == known).all()
-        assert (sign == np.sign(latent[..., active]) * (known > 0)).all()
-        assert at.tolist() == situation(step, plane, phase).tolist()
-    model.given = []
+        assert active == np.flatnonzero(tops > plane).tolist()
+        assert colour == phase
+        done = chequer(6, 5, 0)[..., None] & (phase == 1)
+        mine = np.abs(latent[..., active].astype(int))
+        coarse, fine = mine >> (plane + 1), mine >> plane
+        middle = np.where(done, 2 * fine + (fine > 0), 2 * (2 * coarse + (coarse > 0)))
+        assert (seen == middle * np.sign(latent[..., active])).all()
+        assert at == situation(step, plane, phase).tolist()
+    encoded = [*evaluations]
+    evaluations.clear()
     decoded(model, payloads, latent, step)
-    for mine, theirs in zip(given, model.given, strict=True):
-        for a, b in zip(mine, theirs, strict=True):
-            assert a.tolist() == b.tolist()
+    for (*mine, where, a), (*theirs, there, b) in zip(encoded, evaluations, strict=True):
+        assert (where, a, mine[0]) == (there, b, theirs[0])
+        assert mine[1].tolist() == theirs[1].tolist()
+
+
+def test_the_last_plane_costs_what_it_is_coded_to(models: dict[int, PlaneModel]) -> None:
+    latent = np.rint(np.random.default_rng(2).laplace(size=(30, 31, 5)) * 3).astype(np.int16)
+    chances = models[5].chances(latent, 0, 640)
+    assert chances.shape == (DECISIONS, *latent.shape) and chances.dtype == np.uint16
+    size = np.abs(latent)
+    new, old = size == 1, size > 1
+    spent = np.where(old, cost(chances[REFINE], size % 2 > 0), cost(chances[SIGNIFICANT], new))
+    spent += np.where(new, cost(chances[SIGN], latent > 0), 0)
+    due = models[5].encode(latent, 640, 2)[1]
+    assert spent.sum() / 8 == pytest.approx(len(due), abs=5)
+
+
+def cost(chances: NDArray[np.uint16], bits: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Bits that a decision costs, its chance being out of 2^16."""
+    ones = chances / 2**16
+    return -np.log2(np.where(bits, ones, 1 - ones))
 
 
 def test_a_situation_lies_between_two_supporting_points() -> None:
@@ -339,6 +387,7 @@ def test_the_tensors_as_they_are_fit(plane_tensors: Made) -> None:
         ("own.weight", torch.zeros(3, 3, 3, 4), "own.weight is torch.float32"),
         ("own.more", torch.zeros(1, dtype=torch.int8), "own.more has no place"),
         ("2.bias", torch.zeros(64, 11, dtype=torch.int32), "layer 2's bias is"),
+        ("0.weight", torch.zeros(8, 8, 3, 3, dtype=torch.int8), r"look at \[3, 3, 1\] positions"),
         ("0.bias", torch.zeros(63, 8, dtype=torch.int32), "layer 0's bias is"),
         ("1.bias", torch.full((64, 8), 1 << 20, dtype=torch.int32), "layer 1 .* could reach"),
     ],

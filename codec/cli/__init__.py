@@ -4,6 +4,7 @@ A command's module is imported when the command is, and what is heavy (torch, Nu
 inside its function, so that ``--help``, ``info`` and ``verify`` answer at once.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from typing import Any
 import click
 
 from .errors import exit_status, note_traceback
+
+COMPLETE = "_NNCODEC_COMPLETE"  # set by the completion scripts: what may come next?
 
 # The order of `nncodec --help`. Command: module of this package, function in it.
 COMMANDS = {
@@ -24,6 +27,8 @@ COMMANDS = {
     "models": ("models", "models"),
     "eval": ("evaluate", "evaluate"),
     "train": ("train", "train"),
+    "thumbnail": ("thumbnail", "thumbnail"),
+    "desktop": ("desktop", "desktop"),
     "completion": ("completion", "completion"),
 }
 
@@ -40,6 +45,10 @@ class Main(click.Group):
         module, function = COMMANDS[cmd_name]
         command = getattr(import_module(f".{module}", __name__), function)
         assert isinstance(command, click.Command)
+        if COMPLETE in os.environ:
+            from .completion import complete_files
+
+            complete_files(command)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

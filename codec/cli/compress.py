@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from nncodec.formats.cae import Reader
+from nncodec.formats.errors import OutputError
 from nncodec.weights import entry
 
-from .batch import Outcome, Settings, run
+from .batch import Settings, run
 from .network import Network
-from .operands import Direction, Job, plan
+from .operands import Direction, Job
 from .options import (
     ByteCount,
     ModelId,
@@ -20,13 +22,16 @@ from .options import (
     network_options,
     output_options,
     pixel_options,
+    removal_option,
     report_options,
 )
 from .progress import counting
+from .reports import Outcome
 from .sources import open_input
 
 if TYPE_CHECKING:
     from nncodec.formats.bits import Entropy
+    from nncodec.formats.picture import Picture
 
 # What a folder is searched for. Whether a file is an image, its content tells.
 IMAGE_SUFFIXES = (
@@ -44,6 +49,7 @@ class Encoder:
     network: Network
     model: str | None
     target: dict[str, Any]  # the fields of nncodec.rate.Target
+    effort: int | None
     entropy: Entropy
     metadata: tuple[str, ...]
     max_pixels: int | None
@@ -56,28 +62,50 @@ class Encoder:
             picture = read_image(file, self.max_pixels or MAX_PIXELS)
         codec = self.network.codec(self.model)
         rows, columns = codec.header(picture).grid
-        data = codec.compress_picture(
-            picture,
-            Target(**self.target),
-            entropy=self.entropy,
-            metadata=self.metadata,
-            progress=counting(advance, rows * columns),
-        )
+        pixels = picture.width * picture.height
+        with self.network.room(pixels):
+            data = codec.compress_picture(
+                picture,
+                Target(**self.target),
+                effort=self.effort,
+                entropy=self.entropy,
+                metadata=self.metadata,
+                progress=counting(advance, rows * columns),
+            )
         target.write(data)
-        height, width = picture.pixels.shape[:2]
+
+        def check(written: BinaryIO) -> None:
+            if written.read() != data:
+                raise OutputError("it was not written as it should be")
+            written.seek(0)
+            with self.network.room(pixels):
+                decoded = codec.decompress_from(Reader(written, max_pixels=None))
+            check_form(decoded, picture)
+
         return Outcome(
             bytes_in=size(),
-            width=width,
-            height=height,
-            bpp=len(data) * 8 / (width * height),
+            width=picture.width,
+            height=picture.height,
+            bpp=len(data) * 8 / pixels,
             model=codec.model,
             notes=picture.notes,
+            check=check,
         )
+
+
+def check_form(decoded: Picture, original: Picture) -> None:
+    """Raise OutputError unless all is the same but for the colours, which a codec changes."""
+    for name in ("width", "height", "colour", "depth"):
+        if getattr(decoded, name) != getattr(original, name):
+            raise OutputError(f"its {name} is not that of the input")
+    if decoded.alpha is not None and (decoded.alpha != original.alpha).any():
+        raise OutputError("its alpha is not that of the input")
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, metavar="[IMAGE|FOLDER|-]...")
 @output_options
+@removal_option
 @click.option(
     "-m",
     "--model",
@@ -114,6 +142,13 @@ class Encoder:
     help="The smallest file with a PSNR of at least DB.",
 )
 @click.option(
+    "-e",
+    "--effort",
+    type=click.IntRange(1, 9),
+    metavar="E",
+    help="From 1, fastest, to 9, best; default 5. Decompression takes the same time.",
+)
+@click.option(
     "--entropy",
     type=click.Choice(CODINGS),
     default="auto",
@@ -133,6 +168,7 @@ def compress(
     bpp: float | None,
     size: int | None,
     psnr: float | None,
+    effort: int | None,
     entropy: Entropy,
     device: str,
     batch_size: int | None,
@@ -163,20 +199,15 @@ def compress(
     if model and not weights:
         entry(model)  # a name that is wrong ends the batch before it begins
     settings = Settings(**batch)
-    jobs = plan(
-        inputs,
-        settings.output,
-        DIRECTION,
-        recursive=settings.recursive,
-        filters=settings.filters,
-        force=settings.force,
-    )
-    encoder = Encoder(
-        Network(device, batch_size, weights),
-        model,
-        target,
-        entropy,
-        kept_metadata(metadata, strip),
-        max_pixels,
-    )
-    ctx.exit(run(jobs, encoder, settings))
+    jobs = settings.plan(inputs, DIRECTION)
+    with Network(device, batch_size, weights, settings.workers(jobs)) as network:
+        encoder = Encoder(
+            network,
+            model,
+            target,
+            effort,
+            entropy,
+            kept_metadata(metadata, strip),
+            max_pixels,
+        )
+        ctx.exit(run(jobs, encoder, settings))

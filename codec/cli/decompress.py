@@ -5,28 +5,33 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial as bound
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from nncodec.formats.cae import Reader
+from nncodec.formats.errors import OutputError
 
-from .batch import Outcome, Settings, run
+from .batch import Settings, run
 from .network import Network
-from .operands import Direction, Job, plan
+from .operands import Direction, Job
 from .options import (
     METADATA,
     kept_metadata,
     network_options,
     output_options,
     pixel_options,
+    removal_option,
     report_options,
 )
 from .progress import counting
+from .reports import Outcome
 from .sources import open_input
 
 if TYPE_CHECKING:
     from nncodec.fixed import Seams
+    from nncodec.formats.picture import Picture
 
 
 class ImageFormat(click.ParamType[str]):
@@ -86,14 +91,15 @@ class Decoder:
             region = Region(*self.region or (0, 0, header.width, header.height))
             tile = covering(header, region)
             codec = self.network.codec(model_of(header, self.network.weights))
-            picture = codec.decompress_from(
-                reader,
-                smooth=self.smooth,
-                seams=self.seams,
-                stages=self.stages,
-                region=self.region,
-                progress=counting(advance, tile.rows * tile.columns),
-            )
+            with self.network.room(region.width * region.height):
+                picture = codec.decompress_from(
+                    reader,
+                    smooth=self.smooth,
+                    seams=self.seams,
+                    stages=self.stages,
+                    region=self.region,
+                    progress=counting(advance, tile.rows * tile.columns),
+                )
             bytes_in = size()
         for name in set(METADATA) - set(self.metadata):
             picture = replace(picture, metadata=replace(picture.metadata, **{name: None}))
@@ -106,12 +112,30 @@ class Decoder:
             model=header.model,
             notes=picture.notes,
             damage=tuple(str(error) for error in reader.errors),
+            check=bound(check_image, picture, format),
         )
+
+
+def check_image(picture: Picture, format: str, file: BinaryIO) -> None:
+    """Raise OutputError unless an image file holds a picture; of a JPEG, only its form."""
+    import numpy as np
+
+    from nncodec.formats.images import read_image, to_pil
+
+    image = to_pil(picture)
+    due = np.asarray(image)
+    if format == "npy":
+        found = np.load(file)
+    else:  # a WebP has no grey
+        found = np.asarray(to_pil(read_image(file, max_pixels=None)).convert(image.mode))
+    if found.shape != due.shape or (format != "jpeg" and (found != due).any()):
+        raise OutputError("the image reads back as another")
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, metavar="[FILE.cae|FOLDER|-]...")
 @output_options
+@removal_option
 @click.option(
     "-t",
     "--format",
@@ -197,23 +221,20 @@ def decompress(
     if smooth is not None and smooth % 2:
         raise click.BadParameter("a window lies evenly across a seam", param_hint="--smooth")
     suffix = next(suffix for suffix, known in FORMATS.items() if known == (format_ or "png"))
-    jobs = plan(
-        inputs,
-        settings.output,
-        Direction(inputs=(".cae",), outputs=tuple(FORMATS), suffix=suffix),
-        recursive=settings.recursive,
-        filters=settings.filters,
-        force=settings.force,
-    )
-    decoder = Decoder(
-        Network(device, batch_size, weights),
-        format_,
-        smooth,
-        seams,
-        stages,
-        region,
-        partial,
-        kept_metadata(metadata, strip),
-        max_pixels,
-    )
-    ctx.exit(run(jobs, decoder, settings))
+    if settings.remove and (region or stages or partial):
+        raise click.UsageError("--rm is for whole pictures: not with --region, --stages, --partial")
+    direction = Direction(inputs=(".cae",), outputs=tuple(FORMATS), suffix=suffix)
+    jobs = settings.plan(inputs, direction)
+    with Network(device, batch_size, weights, settings.workers(jobs)) as network:
+        decoder = Decoder(
+            network,
+            format_,
+            smooth,
+            seams,
+            stages,
+            region,
+            partial,
+            kept_metadata(metadata, strip),
+            max_pixels,
+        )
+        ctx.exit(run(jobs, decoder, settings))

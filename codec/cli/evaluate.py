@@ -1,18 +1,21 @@
 """``nncodec eval``: rate, distortion and speed, next to those of other codecs."""
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from nncodec.formats.errors import NncodecError
+from nncodec.formats.errors import NncodecError, OutputError
 from nncodec.formats.files import atomic_output, check_output
 
 from .compress import CODINGS, IMAGE_SUFFIXES
-from .errors import FAILURE, SUCCESS, complain_about
+from .contents import plural
+from .errors import FAILURE, SUCCESS, complain, complain_about
 from .operands import Filters, inputs
 from .options import (
+    ByteCount,
     ModelId,
     device_option,
     no_progress_option,
@@ -101,6 +104,13 @@ class Smoothing(click.ParamType[tuple[str, int]]):
     metavar="Q",
     help="Quality of variable-rate models, again for more; default: 0, 10 ... 90.",
 )
+@click.option(
+    "-e",
+    "--effort",
+    type=click.IntRange(1, 9),
+    metavar="E",
+    help="Effort of variable-rate models, as for compress.",
+)
 @device_option
 @click.option(
     "--json", "as_json", is_flag=True, help="Write JSON lines instead of the table: all figures."
@@ -122,6 +132,22 @@ class Smoothing(click.ParamType[tuple[str, int]]):
     metavar="FILE",
     help="Also show the first image beside each model's and JPEG or WebP at the nearest size.",
 )
+@click.option(
+    "--report",
+    "page_file",
+    type=output_file,
+    metavar="FILE",
+    help="Also write a web page to look at: plot, tables, pictures (needs matplotlib).",
+)
+@click.option(
+    "--report-size",
+    type=ByteCount(),
+    default="64M",
+    show_default=True,
+    metavar="SIZE",
+    help="Leave out pictures beyond this. They are lossless, one for each model, quality and peer:"
+    " up to 4 MB for 100,000 pixels. Of large images 1024 x 1024 pixels are shown.",
+)
 @click.option("-f", "--force", is_flag=True, help="Overwrite these files.")
 @verbose_option
 @no_progress_option
@@ -137,11 +163,14 @@ def evaluate(
     seams: tuple["Seams", ...],
     codings: tuple["Entropy", ...],
     qualities: tuple[float, ...],
+    effort: int | None,
     device: str,
     as_json: bool,
     csv_file: Path | None,
     plot_file: Path | None,
     picture_file: Path | None,
+    page_file: Path | None,
+    report_size: int,
     force: bool,
     verbose: bool,
     no_progress: bool,
@@ -160,20 +189,21 @@ def evaluate(
       nncodec eval photos --peers none --seams alone -s 0 -s linear:8 -s step:8
       nncodec eval photos --peers none --entropy raw --entropy zstd --entropy context
       nncodec eval photos --plot rd.png --csv rd.csv --side-by-side photo.png
+      nncodec eval photos -m bitplane_256 --report photos.html
     """
-    for path in (csv_file, plot_file, picture_file):
-        if path:
-            check_output(path, force=force)
+    for path in filter(None, (csv_file, plot_file, picture_file, page_file)):
+        check_output(path, force=force)
+        check_folder(path)
     if plot_file and suffix(plot_file) not in PLOT_FORMATS:
         raise click.UsageError(f"a plot is .png, .svg or .pdf, not {plot_file.name}")
     if weights and len(ids) > 1:
         raise click.UsageError("--weights are those of one model; name one with -m")
 
     # torch, NumPy and Pillow only from here on.
-    from nncodec.evaluate import measurement, peers, picture, plot, run, table
+    from nncodec.evaluate import gallery, measurement, peers, picture, plot, report, run, table
     from nncodec.seams import DEFAULT_METHOD
 
-    if plot_file:
+    if plot_file or page_file:
         plot.require_matplotlib()
     chosen = peers.select(peer_names)
     codings = codings or ("auto",)
@@ -188,7 +218,7 @@ def evaluate(
     ]
 
     at = {
-        name: (codec, run.settings(codec, wanted, codings, qualities or run.QUALITIES))
+        name: (codec, run.settings(codec, wanted, codings, qualities or run.QUALITIES, effort))
         for name, codec in models.items()
     }
     jobs = [job for job, _ in inputs(images, IMAGE_SUFFIXES, True, Filters())]
@@ -197,6 +227,7 @@ def evaluate(
     measured: list[measurement.Measurement] = []
     failed = False
     first = None
+    shown = report.Gallery(report_size)
     with Bar(len(jobs), shown=not no_progress) as bar:
         for job in jobs:
             bar.start(job.name)
@@ -210,6 +241,10 @@ def evaluate(
                     bar.advance(len(of_image) / steps)
                 measured += of_image
                 first = first or original
+                if page_file and shown.full:
+                    shown.leave_out(original.name)
+                elif page_file:
+                    shown.add(original.name, gallery.of_image(original, at, chosen))
             except (NncodecError, OSError) as error:
                 bar.clear()
                 complain_about(error, job.name)
@@ -218,20 +253,34 @@ def evaluate(
     if first is None:
         ctx.exit(FAILURE)
 
-    report = table.Report(measured, frozenset(models))
-    for line in table.json_lines(report) if as_json else [table.text(report)]:
+    figures = table.Report(measured, frozenset(models))
+    for line in table.json_lines(figures) if as_json else [table.text(figures)]:
         click.echo(line)
     if csv_file:
         with atomic_output(csv_file, force=force) as file:
-            file.write(table.csv_text(report).encode())
+            file.write(table.csv_text(figures).encode())
     if plot_file:
         with atomic_output(plot_file, force=force) as file:
-            plot.plot(report, file, suffix(plot_file))
+            plot.plot(figures, file, suffix(plot_file))
     if picture_file:
         sheet = picture.side_by_side(picture.versions(first, at, chosen, wanted[0]))
         with atomic_output(picture_file, force=force) as file:
             sheet.save(file, "PNG")
+    if page_file:
+        with atomic_output(page_file, force=force) as file:
+            file.write(report.page(figures, shown))
+        if shown.full:
+            count = plural(len(shown.left_out), "image")
+            complain(f"{page_file}: has no pictures of {count}; see --report-size")
     ctx.exit(FAILURE if failed else SUCCESS)
+
+
+def check_folder(path: Path) -> None:
+    """Raise OutputError if there is no folder to write ``path`` in: better now than at the end."""
+    target = Path(os.path.realpath(path))
+    device = target.exists() and not target.is_file()
+    if not device and not os.access(target.parent, os.W_OK):
+        raise OutputError(f"{path}: cannot be written: {target.parent} is no folder to write in")
 
 
 def suffix(path: Path) -> str:

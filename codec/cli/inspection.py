@@ -4,7 +4,9 @@ Neither imports torch, unless ``verify --deep`` decodes.
 """
 
 import json
+import sys
 from collections.abc import Callable, Sequence
+from shutil import get_terminal_size
 
 import click
 
@@ -16,6 +18,7 @@ from .errors import FAILURE, SUCCESS, complain_about
 from .network import Network
 from .operands import Filters, Job, default_operand, inputs
 from .options import json_option, network_options, verbose_option
+from .segment_map import draw
 from .sources import open_input
 
 
@@ -27,7 +30,8 @@ from .sources import open_input
 def info(ctx: click.Context, files: tuple[str, ...], as_json: bool, verbose: bool) -> None:
     """Show what .cae files hold: image, model, sizes and rate.
 
-    The model is not loaded. With -v every segment is listed, too.
+    The model is not loaded. With -v every segment is listed, too, and a map
+    shows how many bits each part of the picture takes.
 
     \b
     Example:
@@ -46,6 +50,9 @@ def info(ctx: click.Context, files: tuple[str, ...], as_json: bool, verbose: boo
             record |= {"segments": listed} if verbose else {}
         else:
             click.echo(table(record))
+            if verbose:
+                width, encoding = get_terminal_size().columns, sys.stdout.encoding
+                click.echo("\n".join(draw(reader.header, segments, width, encoding)))
             for segment in segments if verbose else ():
                 click.echo(segment_line(segment_record(reader.header, *segment)))
         if reader.errors:

@@ -1,31 +1,100 @@
-"""The networks that a command works with, each loaded once."""
+"""The networks that a command works with, each loaded once, and how many pictures are in them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from threading import Condition, Lock
+from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from nncodec import Codec
 
+# Pixels that are in the networks at once; a larger picture is there alone. They take some 30 bytes
+# each, beside some 300 MB of each worker whatever the picture: less than 1.5 GiB for two.
+ROOM = 16_000_000
 
+
+@final
 class Network:
     """Codecs by model id, with the options that ``compress``, ``decompress`` and ``verify`` share.
 
-    Nothing is loaded, torch included, before the first codec is asked for.
+    Nothing is loaded, torch included, before the first codec is asked for. If several ``workers``
+    (threads) use it, each does so in its :meth:`room`, and the network is closed at the end.
     """
 
-    def __init__(self, device: str, batch_size: int | None, weights: str | None) -> None:
+    def __init__(
+        self, device: str, batch_size: int | None, weights: str | None, workers: int = 1
+    ) -> None:
         self.device = device
         self.batch_size = batch_size
         self.weights = weights
+        self.workers = workers
         self.codecs: dict[str | None, Codec] = {}
+        self.loading = Lock()
+        self.left = Condition()  # told when a picture has left its room
+        self.inside: list[int] = []  # the pixels of each picture in a room
+        self.processors = 1
+        self.stack = ExitStack()
+
+    def __enter__(self) -> Network:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stack.close()
 
     def codec(self, model: str | None = None) -> Codec:
         """Return the codec of a model; None: that of --weights, or the default."""
-        if model not in self.codecs:
-            from nncodec import Codec
+        with self.loading:
+            if not self.codecs and self.workers > 1:
+                self.share()
+            if model not in self.codecs:
+                from nncodec import Codec
 
-            self.codecs[model] = Codec(
-                model, self.device, weights=self.weights, batch_size=self.batch_size
-            )
-        return self.codecs[model]
+                self.codecs[model] = Codec(
+                    model, self.device, weights=self.weights, batch_size=self.batch_size
+                )
+            return self.codecs[model]
+
+    def share(self) -> None:
+        """Prepare torch for several threads."""
+        import torch
+
+        from nncodec.transform import exact_pixels
+
+        self.processors = torch.get_num_threads()
+        self.stack.callback(torch.set_num_threads, self.processors)
+        # These are switches of the whole process. Set from the first picture to the last, none
+        # switches them back while another is computed.
+        self.stack.enter_context(exact_pixels())
+        torch.set_float32_matmul_precision("highest")  # as it is by default
+
+    @contextmanager
+    def room(self, pixels: int) -> Iterator[None]:
+        """Wait until a picture of so many pixels may be worked on, and count it while it is.
+
+        The processors are shared among the workers, unless the picture is there alone.
+        """
+        if self.workers == 1:
+            yield
+            return
+        import torch
+
+        with self.left:
+            self.left.wait_for(lambda: not self.inside or sum(self.inside) + pixels <= ROOM)
+            self.inside.append(pixels)
+        try:
+            share = 1 if pixels > ROOM else self.workers
+            torch.set_num_threads(max(1, self.processors // share))  # those of this thread
+            yield
+        finally:
+            with self.left:
+                self.inside.remove(pixels)
+                self.left.notify_all()

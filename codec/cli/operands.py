@@ -62,8 +62,13 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The input as messages name it."""
-        return "stdin" if self.source is None else str(self.source)
+        """The input as messages name it, on one line."""
+        return "stdin" if self.source is None else printable(self.input)
+
+
+def printable(name: str) -> str:
+    """Escape what would end a line, or is no text at all."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
 def matches(path: PurePath, glob: str) -> bool:
@@ -75,18 +80,40 @@ def inputs(
 ) -> Iterator[tuple[Job, PurePath]]:
     """Yield a job without target for each input, with its path below the operand's folder."""
     for operand in operands:
-        path = Path(operand)
         if operand == PIPE:
             yield Job(None), PurePath("stdin")
-        elif path.is_dir():
-            if recursive:
-                yield from walk(path, suffixes, filters)
-            else:
-                yield Job(path, problem="is a folder; use -r to take the files in it"), PurePath()
-        elif not path.exists():
-            yield Job(path, problem="no such file"), PurePath(path.name)
         else:
-            yield Job(path), PurePath(path.name)
+            path = Path(operand)
+            for job, below in inputs_at(path, suffixes, recursive, filters):
+                yield job, below if path.is_dir() else PurePath(path.name)
+
+
+def listed_inputs(
+    names: Sequence[str], suffixes: Sequence[str], recursive: bool, filters: Filters
+) -> Iterator[tuple[Job, PurePath]]:
+    """Do as :func:`inputs` for listed names, whose folders are part of the tree.
+
+    What a name has of the root or of .. is not: no list reaches beyond the folder of the outputs.
+    """
+    for name in names:
+        path = PurePath(os.path.normpath(name))
+        place = PurePath(*(part for part in path.parts if part not in ("..", path.anchor)))
+        for job, below in inputs_at(Path(name), suffixes, recursive, filters):
+            yield job, place / below
+
+
+def inputs_at(
+    path: Path, suffixes: Sequence[str], recursive: bool, filters: Filters
+) -> Iterator[tuple[Job, PurePath]]:
+    """Yield a job for a file, or for each in a folder, with its path below ``path``."""
+    if path.is_dir() and recursive:
+        yield from walk(path, suffixes, filters)
+    elif path.is_dir():
+        yield Job(path, problem="is a folder; use -r to take the files in it"), PurePath()
+    elif not path.exists():
+        yield Job(path, problem="no such file"), PurePath()
+    else:
+        yield Job(path), PurePath()
 
 
 def walk(folder: Path, suffixes: Sequence[str], filters: Filters) -> Iterator[tuple[Job, PurePath]]:
@@ -114,22 +141,31 @@ def plan(
     *,
     recursive: bool = False,
     filters: Filters = Filters(),
+    names: Sequence[str] | None = None,
+    shard: tuple[int, int] | None = None,
     force: bool = False,
 ) -> list[Job]:
-    """Give every input its output, or raise a usage error if that can't be done safely."""
-    operands = operands or (default_operand(),)
-    if output is None and len(operands) == 2 and is_output(operands, direction):
+    """Give every input its output, or raise a usage error if that can't be done safely.
+
+    Listed ``names`` are inputs beside the operands. Of all, a ``shard`` (I, N) is one of N parts.
+    """
+    if names is None:
+        operands = operands or (default_operand(),)
+    pair = names is None and output is None and len(operands) == 2
+    if pair and is_output(operands, direction):
         operands, output = operands[:1], operands[1]
-    elif output is None and len(operands) == 2 and not Path(operands[1]).exists():
+    elif pair and not Path(operands[1]).exists():
         known = ", ".join(direction.outputs)
         raise click.UsageError(f"{operands[1]}: neither an input nor an output ({known}); use -o")
-    if PIPE in operands and len(operands) > 1:
+    if PIPE in operands and (len(operands) > 1 or names is not None):
         raise click.UsageError("- (standard input) can't be mixed with other inputs")
 
     # A folder walked with -r is many inputs, even if it happens to hold one file.
-    several = len(operands) > 1 or (recursive and Path(operands[0]).is_dir())
+    listed = names is not None
+    several = listed or len(operands) > 1 or (recursive and Path(operands[0]).is_dir())
     found = list(inputs(operands, direction.inputs, recursive, filters))
-    if output == PIPE or (output is None and operands[0] == PIPE):
+    found += listed_inputs(names or (), direction.inputs, recursive, filters)
+    if output == PIPE or (output is None and PIPE in operands):
         if several:
             raise click.UsageError("several inputs can't go to standard output; name a folder")
         if sys.stdout.isatty() and not force:
@@ -146,7 +182,15 @@ def plan(
         jobs = [replace(job, target=target, make_folders=True) for job, target in mirrored]
     else:
         jobs = [replace(job, target=Path(output)) for job, _ in found]
-    return without_collisions(jobs)
+    return part_of(without_collisions(jobs), shard)
+
+
+def listed_names(file: str, null: bool) -> list[str]:
+    """Read the names in ``file``, or standard input: one a line, or with ``null`` ended by NUL."""
+    with click.open_file(file, "rb") as stream:
+        content = stream.read()
+    names = content.split(b"\0" if null else b"\n")
+    return [os.fsdecode(name) for name in names if name]
 
 
 def default_operand() -> str:
@@ -163,6 +207,8 @@ def is_output(operands: Sequence[str], direction: Direction) -> bool:
 
 def renamed(path: Name, direction: Direction) -> Name:
     """Swap a suffix that is known; add to one that isn't (photo.v2 -> photo.v2.cae)."""
+    if not path.name:  # a folder where a file was wanted
+        return path
     known = path.suffix.lower() in direction.inputs
     return path.with_name((path.stem if known else path.name) + direction.suffix)
 
@@ -172,7 +218,7 @@ def without_collisions(jobs: Sequence[Job]) -> list[Job]:
     by_target: dict[str, Job] = {}
     kept = []
     for job in jobs:
-        key = job.name if job.problem else os.path.normcase(os.path.abspath(job.output))
+        key = job.input if job.problem else os.path.normcase(os.path.abspath(job.output))
         first = by_target.setdefault(key, job)
         if first is job:
             kept.append(job)
@@ -182,3 +228,12 @@ def without_collisions(jobs: Sequence[Job]) -> list[Job]:
                 " give each its own -o"
             )
     return kept
+
+
+def part_of(jobs: Sequence[Job], shard: tuple[int, int] | None) -> list[Job]:
+    """Return one of N parts of the jobs: of those sorted by name, every N-th from the I-th on."""
+    if shard is None:
+        return list(jobs)
+    index, count = shard
+    chosen = set(sorted(jobs, key=lambda job: job.input)[index - 1 :: count])
+    return [job for job in jobs if job in chosen]

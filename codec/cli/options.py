@@ -1,5 +1,6 @@
 """The options that commands share, and the types of their values."""
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -59,6 +60,23 @@ class MetadataList(click.ParamType[tuple[str, ...]]):
         return names
 
 
+class Shard(click.ParamType[tuple[int, int]]):
+    """One of several equal parts: I/N, with I from 1 to N."""
+
+    name = "shard"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", str(value))
+        index, count = (int(match[1]), int(match[2])) if match else (0, 0)
+        if not 1 <= index <= count:
+            self.fail(f"{value!r} is not I/N, like 1/4 for the first of four parts", param, ctx)
+        return index, count
+
+
 class ModelId(click.ParamType[str]):
     """The id of a model, completed from those that are shipped."""
 
@@ -81,6 +99,11 @@ def together(decorators: Sequence[Callable[[F], F]]) -> Callable[[F], F]:
         return function
 
     return decorate
+
+
+def default_jobs() -> int:
+    """Enough to read, code and write beside the network, in little memory."""
+    return min(2, os.cpu_count() or 1)
 
 
 def remember_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
@@ -110,12 +133,46 @@ output_options: Callable[[F], F] = together(
             help="File, - for standard output, or a folder if there are several inputs.",
         ),
         recursive_options,
+        click.option(
+            "--files-from",
+            type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+            metavar="FILE",
+            help="Take the inputs named in FILE, one a line; -: standard input. Mirrors folders.",
+        ),
+        click.option("-0", "--null", is_flag=True, help="Names in FILE end in NUL: find -print0."),
+        click.option(
+            "--shard",
+            type=Shard(),
+            metavar="I/N",
+            help="Do every N-th input, from the I-th on: one of N machines that do all.",
+        ),
         click.option("-f", "--force", is_flag=True, help="Overwrite; write to a terminal."),
         click.option(
             "--skip-existing", is_flag=True, help="Leave finished outputs alone: restarts a batch."
         ),
+        click.option(
+            "-p", "--preserve", is_flag=True, help="Give outputs the mode and times of the inputs."
+        ),
         click.option("-n", "--dry-run", is_flag=True, help="Only say what would be written."),
+        click.option(
+            "-j",
+            "--jobs",
+            type=click.IntRange(1, 256),
+            default=default_jobs,
+            envvar="NNCODEC_JOBS",
+            show_envvar=True,
+            metavar="N",
+            help="Inputs worked on at once; default: 2, or 1 on a single processor.",
+        ),
     ]
+)
+
+removal_option: Callable[[F], F] = click.option(
+    "--rm/--keep",
+    " /-k",
+    "remove",
+    default=False,
+    help="Remove an input once its output has been read back and checked; default: keep.",
 )
 
 device_option: Callable[[F], F] = click.option(

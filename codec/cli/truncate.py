@@ -11,9 +11,10 @@ import click
 from nncodec.formats.cae import Reader
 from nncodec.formats.stages import first_stages
 
-from .batch import Outcome, Settings, run
-from .operands import Direction, Job, plan
+from .batch import Settings, run
+from .operands import Direction, Job
 from .options import ByteCount, output_options, report_options
+from .reports import Outcome
 from .sources import open_input
 
 DIRECTION = Direction(inputs=(".cae",), outputs=(".cae",), suffix=".cae")
@@ -82,12 +83,5 @@ def truncate(
     if (size is None) == (stages is None):
         raise click.UsageError("give one of --size and --stages")
     settings = Settings(**batch)
-    jobs = plan(
-        inputs,
-        settings.output,
-        DIRECTION,
-        recursive=settings.recursive,
-        filters=settings.filters,
-        force=settings.force,
-    )
+    jobs = settings.plan(inputs, DIRECTION)
     ctx.exit(run(jobs, Cutter(stages, size), settings))

@@ -38,8 +38,12 @@ class Encoder:
 
     def code(self, chances: Chances, bits: Bits) -> Bits:
         """Code ``bits`` (n,), each being 1 with its chance (n,) out of 2^16, and return them."""
-        self._coder.encode(bits.astype(np.int32), self._model, probabilities(chances))
+        self.add(bits.astype(np.int32), probabilities(chances))
         return bits
+
+    def add(self, symbols: NDArray[np.int32], ones: NDArray[np.float32]) -> None:
+        """Code bits as the library takes them, with the probabilities of 1."""
+        self._coder.encode(symbols, self._model, ones)
 
     def finish(self) -> bytes:
         """All bits as bytes, less the zeros at the end, which a decoder supplies."""
@@ -64,11 +68,13 @@ class Decoder:
 
     def code(self, chances: Chances, bits: Bits) -> Bits:
         """The next bits, one for each chance. DamagedChunk if these bytes hold no such bits."""
+        ones = probabilities(chances)
         try:
-            symbols: NDArray[np.int32] = self._coder.decode(self._model, probabilities(chances))
+            symbols: NDArray[np.int32] = self._coder.decode(self._model, ones)
         except AssertionError:
             raise self._damage() from None
-        return self._again.code(chances, symbols.astype(np.bool_))
+        self._again.add(symbols, ones)
+        return symbols.astype(np.bool_)
 
     def finish(self) -> None:
         """Raise DamagedChunk if the bytes are not those that the bits would have been coded to."""
@@ -80,4 +86,4 @@ class Decoder:
 
 
 def probabilities(chances: Chances) -> NDArray[np.float32]:
-    return chances.astype(np.float32) / np.float32(ONE)
+    return np.multiply(chances, np.float32(1 / ONE), dtype=np.float32)

@@ -7,9 +7,10 @@ hardware. Weights and activations are small integers, held in floating point; a 
 them is exact in any order as long as no partial sum reaches 2^24 in float32 (2^53 in
 float64). :class:`IntegerNetwork` computes the largest accumulator that its weights could ever
 produce, and refuses weights that could reach that bound. Results become activations again by an
-arithmetic shift, which is a product with a power of two and a floor, both exact. Convolutions are
-sums of plain matrix products: no Winograd or Fourier transform, no TF32, no bfloat16. (Ballé et
-al., "Integer networks for data compression with latent-variable models", 2019.)
+arithmetic shift: a product with a power of two, which the weights have in them, and a floor, both
+exact. Convolutions are sums of plain matrix products: no Winograd or Fourier transform, no TF32,
+no bfloat16. (Ballé et al., "Integer networks for data compression with latent-variable models",
+2019.)
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -128,20 +129,24 @@ class Prepared:
 
     def __init__(self, layer: Layer, device: torch.device, dtype: torch.dtype) -> None:
         self.skip = layer.skip
+        # Shifted beforehand: a power of two takes nothing from a sum's exactness.
+        scale = torch.pow(2.0, -layer.shift.double())
         # (row, column, inputs, outputs)
-        self.taps = layer.weight.permute(2, 3, 1, 0).to(device, dtype).contiguous()
-        self.bias = layer.bias.to(device, dtype)
+        self.taps = (layer.weight.permute(2, 3, 1, 0) * scale).to(device, dtype).contiguous()
+        self.biases = (layer.bias * scale).to(device, dtype)
         half = (1 << layer.shift.long()) // 2  # so that the shift's floor rounds to nearest
-        self.half = half.to(device, dtype)
-        self.scale = torch.pow(2.0, -layer.shift.double()).to(device, dtype)
+        self.half = (half * scale).to(device, dtype)
 
     def part(self, inputs: Picked = ALL, outputs: Picked = ALL) -> "Prepared":
         """The same layer between some of its inputs and outputs only."""
         found = copy(self)
         found.taps = self.taps[:, :, inputs][..., outputs]
-        found.bias = self.bias[:, outputs]
-        found.half, found.scale = self.half[outputs], self.scale[outputs]
+        found.biases, found.half = self.biases[:, outputs], self.half[outputs]
         return found
+
+    def bias(self, situation: Tensor) -> Tensor:
+        """What is added to all sums, (outputs,), where ``situation`` (steps,) weighs the biases."""
+        return situation @ self.biases + self.half
 
     def __call__(
         self, x: Tensor, situation: Tensor, down: slice = ALL, across: slice = ALL
@@ -152,10 +157,10 @@ class Prepared:
         """
         size, _, inputs, outputs = self.taps.shape
         shape = x[:, down, across].shape[:3]
-        sums = (situation @ self.bias + self.half).expand(shape.numel(), outputs).contiguous()
+        sums = self.bias(situation).expand(shape.numel(), outputs).contiguous()
         for taps, seen in zip(self.taps, self._seen(x, down, across), strict=True):
             sums.addmm_(seen, taps.reshape(size * inputs, outputs))
-        return sums.mul_(self.scale).floor_().reshape(*shape, outputs)
+        return sums.floor_().reshape(*shape, outputs)
 
     def _seen(self, x: Tensor, down: slice, across: slice) -> Iterator[Tensor]:
         """What each row of taps sees, (positions, taps * inputs); beyond the edges, zeros."""
@@ -172,6 +177,19 @@ class Prepared:
             rows = padded[:, i : i + height][:, down]
             seen = [rows[:, :, j : j + width][:, :, across] for j in range(size)]
             yield torch.cat(seen, -1, out=row).reshape(-1, size * channels)
+
+
+def heard(x: Tensor, layer: Prepared) -> tuple[Tensor, Sequence[Tensor]]:
+    """Activations (n, width) and a layer's taps, less the channels that are silent everywhere.
+
+    With all of them, if most are not. In the upper planes many are, and most of the time would go
+    into products with zeros.
+    """
+    taps = layer.taps.flatten(0, 1)
+    kept = x.amax(0).nonzero().reshape(-1)
+    if 4 * len(kept) < 3 * x.shape[1]:
+        x, taps = x.index_select(1, kept), taps.index_select(1, kept)
+    return x, taps.unbind()
 
 
 @contextmanager

@@ -1,23 +1,31 @@
 """The exact network behind the plane model, and what it sees of a latent that is half known."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from nncodec.formats import stages
 from nncodec.formats.errors import WeightsError
 
-from .network import TOP, Prepared, check_exact, exact_arithmetic, exact_device, layers_of
+from .board import COLOURS, NEIGHBOURS, SQUARE, Board
+from .network import (
+    TOP,
+    Prepared,
+    check_exact,
+    exact_arithmetic,
+    exact_device,
+    heard,
+    layers_of,
+)
 
 PER_OCTAVE = stages.PER_OCTAVE  # step codes: a step is 2^(code / 128) levels
 TENT = 64  # step codes from one supporting point of the network's biases to the next
 WEIGHT = 8  # what the weights of supporting points add up to
 CLASSES = 3  # of planes: the last one, the one before, others
-PHASES = 2  # of the checkerboard
+PHASES = COLOURS  # of a plane
 SITUATIONS = 64  # length of a situation's vector
 LARGEST = {"value": 16, "size": 24, "lead": 48}  # of the features, in magnitude
 SIGNIFICANT, SIGN, REFINE = range(3)
@@ -58,11 +66,15 @@ def features(size: Tensor, sign: Tensor, done: Tensor) -> tuple[Tensor, Tensor, 
     lie in is the "value", clipped; its "size" is four times the logarithm of 1 + |value|; its
     "lead" is how far the four neighbours are above it, all together.
     """
-    middle = torch.where(done, 2 * size + 1, 4 * size + 2)
-    value = (middle * sign).float()
+    value = middle(size, sign, done).float()
     bound = LARGEST["value"]
     magnitude = LOGARITHM[value.abs().clamp(max=len(LOGARITHM) - 1).long()]
     return value.clamp(-bound, bound), magnitude, lead(value)
+
+
+def middle(size: Tensor, sign: Tensor, done: Tensor) -> Tensor:
+    """The middle of the interval that an element is known to lie in, in half units."""
+    return torch.where(done, 2 * size + 1, 4 * size + 2) * sign
 
 
 def lead(value: Tensor) -> Tensor:
@@ -93,7 +105,9 @@ LOGARITHM = _logarithms()
 class PlaneNetwork:
     """The exact network: a trunk over all channels, and a look at each channel's own surroundings.
 
-    Raises WeightsError if an accumulator could leave the range in which ``dtype`` is exact.
+    The trunk's first layer looks at single positions, the others at 3x3 of them at most. Raises
+    WeightsError if they do not, or if an accumulator could leave the range in which ``dtype`` is
+    exact.
     """
 
     def __init__(
@@ -109,6 +123,9 @@ class PlaneNetwork:
         layers = layers_of(tensors)
         if len(layers) < 2 or layers[0].weight.shape[1] != 2 * channels:
             raise WeightsError(f"not the plane model of a latent of {channels} channels")
+        sizes = [layer.weight.shape[-1] for layer in layers]
+        if sizes[0] > 1 or max(sizes) > 3:
+            raise WeightsError(f"layers that look at {sizes} positions, not 1, then at most 3")
         own, ahead = tensors["own.weight"].long(), tensors["own.lead"].long()
         largest = max(LARGEST["value"], LARGEST["size"])
         reached = own.abs().sum((1, 2)) * largest + ahead.abs() * LARGEST["lead"]
@@ -117,10 +134,16 @@ class PlaneNetwork:
             check_exact(number, layer.largest(largest, 3 * WEIGHT), dtype)
             largest = TOP
         prepared = [Prepared(layer, self.device, dtype) for layer in layers]
-        self.first, *self.middle, self.last = prepared
-        self.own, self.ahead = own.to(self.device, dtype), ahead.to(self.device, dtype)
+        self.first, *self.hidden, self.last = prepared
+        looks = [number for number, size in enumerate(sizes[1:]) if size > 1]
+        self.last_look = max(looks, default=0)  # of the layers after the first
+        # (9 places, 3 decisions, C); the shift done beforehand, as in the layers
+        around = own.reshape(DECISIONS, len(SQUARE), channels).transpose(0, 1)
+        self.own, self.ahead = (
+            (weights * 2.0**-OWN_SHIFT).to(self.device, dtype) for weights in (around, ahead)
+        )
+        self.logarithm = LOGARITHM.to(self.device, dtype)
 
-    @torch.inference_mode()
     def __call__(
         self,
         size: Tensor,
@@ -133,36 +156,139 @@ class PlaneNetwork:
         """Outputs (positions, 3 decisions, active channels), where ``where`` (h, w) is true.
 
         ``size`` and ``sign`` (h, w, active) are those of the channels whose indices are ``active``,
-        as :func:`features` takes them; ``at`` is the situation.
+        as :func:`features` takes them; ``at`` is the situation. For a look at one latent as it is;
+        what codes one keeps a :class:`View`.
         """
+        board = Board(*where.shape)
+        known = middle(size, sign, torch.from_numpy(done)[..., None])
         with exact_arithmetic(self.device):
-            seen = features(size, sign, torch.from_numpy(done)[..., None])
-            value, magnitude, ahead = (x.to(self.device, self.dtype) for x in seen)
-            active, at = active.to(self.device), at.to(self.device, self.dtype)
-            picked = torch.from_numpy(where).to(self.device)
-            first = self.first.part(inputs=torch.cat([active, active + self.channels]))
-            x = first(torch.cat([value, magnitude], -1)[None], at).clamp_(0, TOP)
-            for layer in self.middle:
-                result = layer(x, at)
-                x = (result + x if layer.skip else result).clamp_(0, TOP)
-            outputs = [active + i * self.channels for i in range(DECISIONS)]
-            last = self.last.part(outputs=torch.cat(outputs))
-            trunk = last(x[0][picked][None, None], at).reshape(-1, DECISIONS, len(active))
-            own = self._surroundings(value, magnitude, ahead, active)
-            return trunk + torch.stack([decision[picked] for decision in own], 1)
+            view = View(self, board, active.numpy(), board.lay(known.numpy(), np.float32))
+            rows = torch.zeros(COLOURS * board.length, DECISIONS * len(active), dtype=self.dtype)
+            for colour in range(COLOURS):
+                outputs = view(colour, at).swapaxes(0, 1).reshape(board.count, -1)
+                board.run(rows, colour).copy_(outputs)
+        found = board.gather(rows.numpy())[where]
+        return torch.from_numpy(found.reshape(-1, DECISIONS, len(active)))
 
-    def _surroundings(
-        self, value: Tensor, magnitude: Tensor, ahead: Tensor, active: Tensor
-    ) -> list[Tensor]:
-        """What each channel's own 3x3 neighbourhood adds to the decisions, each (h, w, active)."""
-        height, width, _ = value.shape
-        weights, leads = self.own[..., active], self.ahead[:, active]
-        totals = [ahead * lead for lead in leads]
-        totals[REFINE] *= value.sign()
-        for decision, source in enumerate((magnitude, value, magnitude)):
-            padded = F.pad(source, (0, 0, 1, 1, 1, 1))
-            for i in range(3):
-                for j in range(3):
-                    tap = padded[i : i + height, j : j + width]
-                    totals[decision].addcmul_(tap, weights[decision, i, j])
-        return [total.mul_(2.0**-OWN_SHIFT).floor_() for total in totals]
+
+class View:
+    """What a network sees of the active channels of a latent, and what it says of them.
+
+    ``middles`` (2 * length, active) are on a board, ``active`` being the channels' indices. In half
+    units of the plane that is being coded, they hold the middle of the interval that an element is
+    known to lie in, 0 if it may be 0. What follows from one colour alone is computed once, by
+    :meth:`see`, which is to be called where they have changed; nothing is computed where nobody
+    asks. All this within :func:`exact_arithmetic`.
+    """
+
+    def __init__(
+        self,
+        network: PlaneNetwork,
+        board: Board,
+        active: NDArray[np.intp],
+        middles: NDArray[np.float32],
+    ) -> None:
+        self._network, self._board = network, board
+        self._told = torch.from_numpy(middles)
+        picked = torch.from_numpy(active).to(network.device)
+        of = [picked + i * network.channels for i in range(DECISIONS)]
+        self._inputs = [network.first.part(inputs=of[i]).taps[0, 0] for i in range(2)]
+        self._last = network.last.part(outputs=torch.cat(of))
+        self._own = [weights.unbind() for weights in network.own[..., picked]]
+        self._ahead = network.ahead[:, picked]
+        self._outside = [torch.from_numpy(i).to(network.device) for i in board.outside]
+        self._neighbours = self._tensor(torch.from_numpy(board.neighbours))
+        self._middle = self._tensor(self._told)
+        self._value, self._magnitude = (torch.empty_like(self._middle) for _ in range(2))
+        self._outputs = self._middle.new_empty(DECISIONS, board.count, len(active))
+        self._products = [self._middle.new_empty(0)] * COLOURS
+        for colour in range(COLOURS):
+            self.see(colour)
+
+    @torch.inference_mode()
+    def see(self, colour: int) -> None:
+        """Take in the middles of a colour: the trunk's features, and its products with them."""
+        told, middle, value, magnitude = (
+            self._board.row(x, colour)
+            for x in (self._told, self._middle, self._value, self._magnitude)
+        )
+        middle.copy_(told)
+        torch.clamp(middle, -LARGEST["value"], LARGEST["value"], out=value)
+        entries = middle.abs().clamp_(max=len(LOGARITHM) - 1).int()
+        logarithm = self._network.logarithm
+        torch.index_select(logarithm, 0, entries.view(-1), out=magnitude.view(-1))
+        seen = [self._board.run(x, colour) for x in (self._value, self._magnitude)]
+        products = seen[0] @ self._inputs[0]
+        self._products[colour] = products.addmm_(seen[1], self._inputs[1])
+
+    @torch.inference_mode()
+    def __call__(self, colour: int, at: Tensor) -> Tensor:
+        """Outputs (3 decisions, count, active) at a colour's run, in the situation ``at``.
+
+        They are where those of the next call will be.
+        """
+        at = self._tensor(at)
+        outputs = self._surroundings(colour)
+        trunk, taps = heard(self._trunk(colour, at), self._last)
+        biases = self._last.bias(at).chunk(DECISIONS)
+        weights = [tap.chunk(DECISIONS, 1) for tap in taps]
+        for total, bias, *part in zip(outputs, biases, *weights, strict=True):
+            total += self._sums(trunk, part, bias, colour).floor_()
+        return outputs
+
+    def _trunk(self, colour: int, at: Tensor) -> Tensor:
+        """The activations (2 * length, width) that the last layer needs for a colour."""
+        network, board = self._network, self._board
+        bias = network.first.bias(at)
+        x = self._rows(len(bias))
+        for here, products in enumerate(self._products):
+            board.run(x, here).copy_(self._activations(products + bias, here))
+        for number, layer in enumerate(network.hidden):
+            seen, taps = heard(x, layer)
+            bias = layer.bias(at)
+            found = self._rows(len(bias))
+            # Beyond the last layer that looks around, all that counts is at this colour.
+            for here in range(COLOURS) if number < network.last_look else [colour]:
+                sums = self._sums(seen, taps, bias, here)
+                skipped = board.run(x, here) if layer.skip else None
+                board.run(found, here).copy_(self._activations(sums, here, skipped))
+            x = found
+        return x
+
+    def _activations(self, sums: Tensor, colour: int, skipped: Tensor | None = None) -> Tensor:
+        """What becomes of the sums (count, width) of a colour; nothing beyond the edges."""
+        sums.floor_()
+        if skipped is not None:
+            sums += skipped
+        return sums.clamp_(0, TOP).index_fill_(0, self._outside[colour], 0)
+
+    def _sums(self, x: Tensor, taps: Sequence[Tensor], bias: Tensor, colour: int) -> Tensor:
+        """A layer's sums of products (count, outputs) at a colour."""
+        sums = bias.expand(self._board.count, -1).contiguous()
+        places = SQUARE if len(taps) > 1 else ((0, 0),)
+        for place, weights in zip(places, taps, strict=True):
+            sums.addmm_(self._board.run(x, colour, *place), weights)
+        return sums
+
+    def _surroundings(self, colour: int) -> Tensor:
+        """What each channel's own 3x3 neighbourhood adds to the decisions, (3, count, active)."""
+        run = self._board.run
+        lead = -self._neighbours[colour] * run(self._middle, colour)
+        for place in NEIGHBOURS:
+            lead += run(self._middle, colour, *place)
+        lead.clamp_(-LARGEST["lead"], LARGEST["lead"])
+        totals = torch.mul(lead, self._ahead[:, np.newaxis], out=self._outputs)
+        totals[REFINE] *= run(self._value, colour).sign()
+        for place, weights in zip(SQUARE, self._own, strict=True):
+            value = run(self._value, colour, *place)
+            magnitude = run(self._magnitude, colour, *place)
+            seen = (magnitude, value, magnitude)
+            for total, source, weight in zip(totals, seen, weights, strict=True):
+                total.addcmul_(source, weight)
+        return totals.floor_()
+
+    def _rows(self, channels: int) -> Tensor:
+        return self._middle.new_zeros(COLOURS * self._board.length, channels)
+
+    def _tensor(self, x: Tensor) -> Tensor:
+        return x.to(self._network.device, self._network.dtype)

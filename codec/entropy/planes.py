@@ -22,19 +22,22 @@ from torch import Tensor
 
 from nncodec.formats.stages import BIT_PLANES
 
-from .coder import Chances, Coder, Decoder, Encoder
+from .board import COLOURS, Board
+from .coder import Bits, Chances, Coder, Decoder, Encoder
+from .network import exact_arithmetic
 from .plane_network import (
-    PHASES,
+    DECISIONS,
     REFINE,
     SIGN,
     SIGNIFICANT,
     TENT,
     PlaneNetwork,
-    chequer,
+    View,
     situation,
 )
 
 MAX_TOP = BIT_PLANES  # planes of a channel at most: |q| < 2^13
+FIRST = 3  # half units: the middle of what an element lies in when it is first known not to be 0
 
 Latent = NDArray[np.int16]
 
@@ -42,6 +45,22 @@ Latent = NDArray[np.int16]
 def tops_of(largest: Latent) -> NDArray[np.uint8]:
     """How many planes magnitudes have: their bit lengths, in the same shape."""
     return np.frexp(np.abs(largest).astype(np.float64))[1].astype(np.uint8)
+
+
+def cut(latent: Latent, plane: int) -> Latent:
+    """What is known of a latent, in units of 2^plane, from that plane on."""
+    known: Latent = np.sign(latent) * (np.abs(latent) >> plane)
+    return known
+
+
+def refined(latent: Latent) -> Latent:
+    """The middles of what is known of a latent of these units, in half units."""
+    return 2 * latent + np.sign(latent)
+
+
+def widened(latent: Latent) -> Latent:
+    """The same in half units of the next plane."""
+    return 2 * refined(latent)
 
 
 class PlaneModel:
@@ -81,19 +100,45 @@ class PlaneModel:
         DamagedChunk, calling the data ``name``, if these bytes cannot have been coded.
         """
         coder = Decoder(data, name)
-        self._code_stage(coder, known, known.latent, step, last)
+        self._code_stage(coder, known, None, step, last)
         coder.finish()
 
+    def chances(self, latent: Latent, plane: int, step: int) -> NDArray[np.uint16]:
+        """The chances out of 2^16 of all decisions of a plane, (3 decisions, h, w, C).
+
+        What a latent (h, w, C) is coded with, and would be were every channel to take part,
+        whatever its top plane. The planes above are known, and each colour sees the one before as
+        it is in ``latent``.
+        """
+        board = Board(*latent.shape[:2])
+        middles = board.lay(widened(cut(latent, plane + 1)), np.float32)
+        due = board.lay(refined(cut(latent, plane)), np.float32)
+        found = [np.zeros(middles.shape, np.uint16) for _ in range(DECISIONS)]
+        with exact_arithmetic(self.network.device):
+            view = View(self.network, board, np.arange(latent.shape[2]), middles)
+            for colour in range(COLOURS):
+                if colour > 0:
+                    board.row(middles, 0)[...] = board.row(due, 0)
+                    view.see(0)
+                outputs = view(colour, situation(step, plane, colour)).cpu().numpy()
+                for rows, decision in zip(found, outputs, strict=True):
+                    board.run(rows, colour)[...] = self._chances(decision)
+        return np.stack([board.gather(rows) for rows in found])
+
     def _code_stage(
-        self, coder: Coder, known: "Partial", truth: Latent, step: int, last: int
+        self, coder: Coder, known: "Partial", truth: Latent | None, step: int, last: int
     ) -> None:
-        """Code the planes of a stage: all down to ``last`` in the first, one in each other."""
+        """Code the planes of a stage: all down to ``last`` in the first, one in each other.
+
+        A decoder has no ``truth``.
+        """
         first = last
         if known.stages == 0:
             known.tops = self._code_tops(coder, known.tops, step)
             first = int(known.tops.max()) - 1
-        for plane in range(first, last - 1, -1):
-            self._code_plane(coder, known, truth, plane, step)
+        with exact_arithmetic(self.network.device):
+            for plane in range(first, last - 1, -1):
+                self._code_plane(coder, known, truth, plane, step)
         known.stages += 1
 
     def _code_tops(self, coder: Coder, tops: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
@@ -107,58 +152,65 @@ class PlaneModel:
         return found
 
     def _code_plane(
-        self, coder: Coder, known: "Partial", truth: Latent, plane: int, step: int
+        self, coder: Coder, known: "Partial", truth: Latent | None, plane: int, step: int
     ) -> None:
         """Code one plane of the channels that have it.
 
         ``known.latent`` is in units of 2^(plane + 1) before, of 2^plane afterwards.
         """
-        latent = known.latent
         active = np.flatnonzero(known.tops > plane)
         if not len(active):
             return
-        target = np.abs(truth[..., active]) >> plane
-        positive = truth[..., active] > 0
-        size, sign = np.abs(latent[..., active]).astype(np.int32), np.sign(latent[..., active])
-        done = np.zeros(latent.shape[:2], np.bool_)
-        for phase in range(PHASES):
-            where = chequer(len(latent), latent.shape[1], phase)
-            if not where.any():  # one position has one colour
+        # Most planes' bits are in those that all channels have: these are not picked one by one.
+        picked = active if len(active) < len(known.tops) else slice(None)
+        board = Board(*known.latent.shape[:2])
+        due = middles = board.lay(widened(known.latent[..., picked]), np.float32)
+        if truth is not None:
+            due = board.lay(refined(cut(truth[..., picked], plane)), np.float32)
+        view = View(self.network, board, active, middles)
+        for colour in range(COLOURS):
+            if not board.inside[colour].any():  # one position has one colour
                 continue
-            chances = self._chances(size, sign, done, where, active, situation(step, plane, phase))
-            small, signs = size[where], sign[where]
-            wanted, upward = target[where], positive[where]
-            zero = small == 0
-            digit = np.empty(small.shape, np.bool_)
-            digit[zero] = coder.code(chances[:, SIGNIFICANT][zero], wanted[zero] > 0)
-            digit[~zero] = coder.code(chances[:, REFINE][~zero], wanted[~zero] % 2 > 0)
-            new = zero & digit
-            signs[new] = np.where(coder.code(chances[:, SIGN][new], upward[new]), 1, -1)
-            size[where], sign[where] = 2 * small + digit, signs
-            done |= where
-        latent[..., active] = size * sign
+            if colour > 0:
+                view.see(0)
+            outputs = view(colour, situation(step, plane, colour)).cpu().numpy()
+            here = board.run(middles, colour)
+            self._code_colour(coder, outputs, board.inside[colour], here, board.run(due, colour))
+        known.latent[..., picked] = board.gather(middles) / 2  # less the half that is not known
 
-    def _chances(
+    def _code_colour(
         self,
-        size: NDArray[np.int32],
-        sign: Latent,
-        done: NDArray[np.bool_],
-        where: NDArray[np.bool_],
-        active: NDArray[np.intp],
-        at: Tensor,
-    ) -> Chances:
-        """Chances out of 2^16, (positions, 3 decisions, active channels)."""
-        outputs = self.network(
-            torch.from_numpy(size),
-            torch.from_numpy(sign),
-            done,
-            where,
-            torch.from_numpy(active),
-            at,
-        )
-        clipped = outputs.clamp(-self.offset, self.offset).to(torch.int32).cpu().numpy()
-        chances: Chances = self.table[clipped + self.offset]
-        return chances
+        coder: Coder,
+        outputs: NDArray[np.float32],
+        inside: NDArray[np.bool_],
+        middles: NDArray[np.float32],
+        due: NDArray[np.float32],
+    ) -> None:
+        """Code what ``middles`` (n, active) are ``due`` to become in this plane.
+
+        Position by position: whether what may be zero is not; the next digit of all else; the
+        signs of what is new.
+        """
+        known, wanted = middles.reshape(-1), due.reshape(-1)
+
+        def code(decision: int, where: NDArray[np.intp], bits: Bits) -> Bits:
+            chances = self._chances(outputs[decision].reshape(-1).take(where))
+            return coder.code(chances, bits)
+
+        zero = middles == 0
+        maybe, old = np.flatnonzero(zero & inside), np.flatnonzero(~zero)
+        before, after = known.take(old), wanted.take(old)
+        new = maybe[code(SIGNIFICANT, maybe, wanted.take(maybe) != 0)]
+        above = code(REFINE, old, np.abs(after) > np.abs(before))
+        upward = code(SIGN, new, wanted.take(new) > 0)
+        known[old] += np.where(above, 1, -1) * np.sign(before)
+        known[new] = np.where(upward, FIRST, -FIRST)
+
+    def _chances(self, outputs: NDArray[np.float32]) -> Chances:
+        """Chances out of 2^16 for outputs of the network."""
+        entries = outputs.clip(-self.offset, self.offset).astype(np.intp)
+        entries += self.offset
+        return self.table.take(entries)
 
 
 @dataclass

@@ -7,7 +7,7 @@ chroma subsampling. One thread for AVIF: its bytes depend on the number.
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,7 @@ class Peer:
 
     def label(self, setting: float) -> str:
         """Return the setting as a table shows it."""
-        return self.unit.format(f"{setting:g}")
+        return self.unit.format(f"{setting:.3g}")
 
     def encode(self, image: Image.Image, setting: float) -> bytes:
         """Return the file of an image of mode L or RGB; raises NncodecError if that fails."""
@@ -48,6 +48,22 @@ class Peer:
         """Return the image in a file that :meth:`encode` made, in mode RGB."""
         with Image.open(io.BytesIO(data), formats=[self.format]) as image:
             return image.convert("RGB")
+
+    def near(self, image: Image.Image, size: int) -> Iterator[tuple[float, bytes]]:
+        """Yield settings and files, among them the one that comes nearest to ``size`` bytes.
+
+        Of qualities, whole numbers up to 100 are tried, by bisection; a rate hits the size at once.
+        """
+        if "bpp" in self.unit:
+            rate = 8 * size / (image.width * image.height)
+            yield rate, self.encode(image, rate)
+            return
+        low, high = int(min(self.settings)), 100
+        while low <= high:
+            quality = (low + high) // 2
+            data = self.encode(image, quality)
+            yield quality, data
+            low, high = (quality + 1, high) if len(data) < size else (low, quality - 1)
 
     @property
     def available(self) -> bool:
@@ -133,17 +149,7 @@ def nearest(
 ) -> tuple[Peer, float, bytes] | None:
     """Return the peer, its setting and its file that come nearest to ``size`` bytes.
 
-    Only peers with a quality from 0 to 100 are tried, by bisection over the whole numbers. None
-    without any.
+    None without any.
     """
-    best: tuple[float, Peer, float, bytes] | None = None
-    for peer in peers:
-        low, high = int(min(peer.settings)), 100
-        while low <= high:
-            quality = (low + high) // 2
-            data = peer.encode(image, quality)
-            distance = abs(len(data) - size)
-            if best is None or distance < best[0]:
-                best = (distance, peer, quality, data)
-            low, high = (quality + 1, high) if len(data) < size else (low, quality - 1)
-    return best[1:] if best else None
+    files = [(peer, *file) for peer in peers for file in peer.near(image, size)]
+    return min(files, key=lambda file: abs(len(file[2]) - size), default=None)

@@ -13,7 +13,7 @@ from nncodec.seams import Pixels
 
 from .metrics import psnr
 from .peers import Peer, nearest
-from .run import Decoding, Original, Setting, decode, rgb
+from .run import Decoding, Original, Setting, compressed, decode, rgb
 
 SIDE = 768  # pixels of an image that are shown at most, in each direction: its centre
 MARGIN, LINE = 12, 22  # pixels around the panels, and of a line of text
@@ -28,6 +28,29 @@ class Panel:
     title: str
     pixels: Pixels
     bytes: int | None = None  # of the file; None for the original
+
+    def figures(self, original: Pixels) -> str:
+        """Return size, rate and PSNR for people."""
+        height, width = original.shape[:2]
+        if self.bytes is None:
+            return f"{width}x{height}"
+        rate = 8 * self.bytes / (width * height)
+        return f"{self.bytes:,} bytes, {rate:.4f} bpp, {psnr(original, self.pixels):.2f} dB"
+
+
+def by_model(title: str, codec: Codec, data: bytes, decoding: Decoding) -> Panel:
+    """Return what becomes of a .cae file."""
+    decoded = decode(codec, io.BytesIO(data), decoding)
+    return Panel(f"nncodec {title}", rgb(to_pil(decoded)), len(data))
+
+
+def by_peer(original: Original, peers: Sequence[Peer], size: int) -> list[Panel]:
+    """Return what becomes of the peers' file that comes nearest to ``size``; nothing of no peer."""
+    found = nearest(peers, original.image, size)
+    if not found:
+        return []
+    peer, setting, data = found
+    return [Panel(f"{peer.title} {peer.label(setting)}", rgb(peer.decode(data)), len(data))]
 
 
 def side_by_side(rows: Sequence[Sequence[Panel]]) -> Image.Image:
@@ -48,7 +71,7 @@ def side_by_side(rows: Sequence[Sequence[Panel]]) -> Image.Image:
             x, y = MARGIN + column * cell[0], MARGIN + number * cell[1]
             sheet.paste(Image.fromarray(_middle(panel.pixels)), (x, y))
             draw.text((x, y + height + 3), panel.title, INK, font)
-            draw.text((x, y + height + 3 + LINE - 4), _figures(panel, original), FAINT, font)
+            draw.text((x, y + height + 3 + LINE - 4), panel.figures(original), FAINT, font)
     return sheet
 
 
@@ -63,20 +86,12 @@ def versions(
     ``models`` are those of :func:`nncodec.evaluate.run.measure`; their first setting is shown.
     The peer is JPEG or WebP, as far as they are among ``peers``: what comes nearest to the size.
     """
+    known = [peer for peer in peers if peer.name in KNOWN]
     rows = []
     for name, (codec, (first, *_)) in models.items():
-        data = codec.compress_picture(original.picture, first.target)
-        size = len(data)
-        decoded = decode(codec, io.BytesIO(data), decoding)
-        row = [
-            Panel("original", original.pixels),
-            Panel(f"nncodec {name}", rgb(to_pil(decoded)), size),
-        ]
-        found = nearest([p for p in peers if p.name in KNOWN], original.image, size)
-        if found:
-            peer, setting, file = found
-            title = f"{peer.title} {peer.label(setting)}"
-            row.append(Panel(title, rgb(peer.decode(file)), len(file)))
+        data = compressed(codec, original.picture, first)
+        ours = by_model(name, codec, data, decoding)
+        row = [Panel("original", original.pixels), ours, *by_peer(original, known, len(data))]
         rows.append(row)
     return rows
 
@@ -84,11 +99,3 @@ def versions(
 def _middle(pixels: Pixels) -> Pixels:
     top, left = (max(0, (side - SIDE) // 2) for side in pixels.shape[:2])
     return np.ascontiguousarray(pixels[top : top + SIDE, left : left + SIDE])
-
-
-def _figures(panel: Panel, original: Pixels) -> str:
-    height, width = original.shape[:2]
-    if panel.bytes is None:
-        return f"{width}x{height}"
-    rate = 8 * panel.bytes / (width * height)
-    return f"{panel.bytes:,} bytes, {rate:.4f} bpp, {psnr(original, panel.pixels):.2f} dB"

@@ -53,10 +53,11 @@ def plot(report: Report, file: BinaryIO, format: str = "png") -> None:
     Raises NncodecError if matplotlib is not installed or there is nothing to show.
     """
     require_matplotlib()
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     ours, theirs = report.split()
-    panels = [panel for panel in PANELS if _points(report.means, panel)]
+    panels = shown(report)
     if not panels:
         raise NncodecError("nothing to plot: no measurement has a finite quality")
     figure = Figure(figsize=(7 * len(panels), 5.2), layout="constrained")
@@ -73,8 +74,16 @@ def plot(report: Report, file: BinaryIO, format: str = "png") -> None:
         _decorate(ax, panel.title)
     images = len({one.image for one in report.measurements})
     title = f"Mean of {images} images" if images > 1 else report.measurements[0].image
-    figure.suptitle(title, color=INK, fontsize=11)
-    figure.savefig(file, format=format, dpi=150)
+    figure.suptitle(title, color=INK, fontsize=11, parse_math=False)
+    # Without the date and with a salt of our own, the same figures give the same SVG.
+    metadata = {"Date": None} if format == "svg" else None
+    with rc_context({"svg.hashsalt": "nncodec"}):
+        figure.savefig(file, format=format, dpi=150, metadata=metadata)
+
+
+def shown(report: Report) -> list[Panel]:
+    """Return what can be plotted: the panels with any finite quality."""
+    return [panel for panel in PANELS if _points(report.means, panel)]
 
 
 def _points(means: Sequence[Mean], panel: Panel) -> list[tuple[float, float]]:

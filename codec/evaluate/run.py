@@ -85,10 +85,12 @@ class Setting(NamedTuple):
     target: Target
     coding: Entropy
     decodings: Sequence[Decoding]
+    effort: int | None = None  # None: the default, and all that a model of fixed rate has
 
     def label(self, decoding: Decoding) -> str:
         """What a table says of it."""
         words = [f"q {self.target.quality:g}"] if self.target.quality is not None else []
+        words += [f"e {self.effort}"] if self.effort is not None else []
         words += [decoding.label] if self.target.quality is None else []
         return ", ".join(words + ([self.coding] if self.coding != "auto" else []))
 
@@ -98,6 +100,7 @@ def settings(
     decodings: Sequence[Decoding] = (Decoding(),),
     codings: Sequence[Entropy] = ("auto",),
     qualities: Sequence[float] = QUALITIES,
+    effort: int | None = None,
 ) -> list[Setting]:
     """Return the settings at which a model is measured.
 
@@ -105,7 +108,7 @@ def settings(
     rate at every quality.
     """
     if codec.variable:
-        return [Setting(Target(quality=quality), "auto", [Decoding()]) for quality in qualities]
+        return [Setting(Target(quality=q), "auto", [Decoding()], effort) for q in qualities]
     return [Setting(Target(), coding, decodings) for coding in codings]
 
 
@@ -188,9 +191,15 @@ def _measurement(
     )
 
 
+def compressed(codec: Codec, picture: Picture, setting: Setting) -> bytes:
+    """Compress a picture in the given way."""
+    return codec.compress_picture(
+        picture, setting.target, effort=setting.effort, entropy=setting.coding
+    )
+
+
 def _compress(codec: Codec, picture: Picture, path: Path, setting: Setting) -> None:
-    data = codec.compress_picture(picture, setting.target, entropy=setting.coding)
-    path.write_bytes(data)
+    path.write_bytes(compressed(codec, picture, setting))
 
 
 def _decompress(codec: Codec, path: Path, decoding: Decoding) -> Picture:

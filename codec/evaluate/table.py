@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .compare import AtPoint, at_points, grouped, over_curves
 from .measurement import Mean, Measurement, means
@@ -32,20 +33,36 @@ class Report:
         return ours, [mean for mean in everything if mean.codec not in self.models]
 
 
-def text(report: Report) -> str:
-    """Return the tables: the models, their peers at the same rate and PSNR, BD-rates, ranges."""
+class Table(NamedTuple):
+    """Cells as they are shown; the first ``names`` columns hold words, the others numbers."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    names: int = 1
+
+
+def heading(report: Report) -> str:
+    """Return how many images and pixels were measured."""
+    sizes = {one.image: one.pixels for one in report.measurements}
+    images = "1 image" if len(sizes) == 1 else f"{len(sizes)} images, means per image"
+    return f"{images}, {sum(sizes.values()) / 1e6:.2f} megapixels"
+
+
+def tables(report: Report) -> list[Table]:
+    """Return the models, their peers at the same rate and PSNR, BD-rates, and the peers' ranges."""
     ours, theirs = report.split()
-    parts = [_heading(report)]
-    if ours:
-        parts.append(_measured(ours))
+    found = [_measured(ours)] if ours else []
     if ours and theirs:
         points = at_points(ours, theirs)
-        parts += [_at_rate(ours, points), _at_psnr(ours, points)]
-        if bd := _bd_rates(ours, theirs):
-            parts.append(bd)
+        found += [_at_rate(ours, points), _at_psnr(ours, points), _bd_rates(ours, theirs)]
     if theirs:
-        parts.append(_ranges(theirs) if ours else _measured(theirs))
-    return "\n\n".join(parts)
+        found.append(_ranges(theirs) if ours else _measured(theirs))
+    return [table for table in found if table.rows]
+
+
+def text(report: Report) -> str:
+    """Return the heading and the tables for a terminal."""
+    return "\n\n".join([heading(report), *map(aligned, tables(report))])
 
 
 def json_lines(report: Report) -> Iterator[str]:
@@ -74,13 +91,13 @@ def csv_text(report: Report) -> str:
     return file.getvalue()
 
 
-def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
-    """Return a table in columns; the first ``names`` flush left, the others flush right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+def aligned(table: Table) -> str:
+    """Return a table in columns; words flush left, numbers flush right."""
+    widths = [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]
     lines = []
-    for row in (header, *rows):
+    for row in (table.header, *table.rows):
         cells = [
-            cell.ljust(width) if number < names else cell.rjust(width)
+            cell.ljust(width) if number < table.names else cell.rjust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
@@ -97,15 +114,9 @@ def speed(mps: float) -> str:
     return f"{mps:.{max(0, 2 - math.floor(math.log10(mps)))}f}"
 
 
-def _heading(report: Report) -> str:
-    sizes = {one.image: one.pixels for one in report.measurements}
-    images = "1 image" if len(sizes) == 1 else f"{len(sizes)} images, means per image"
-    return f"{images}, {sum(sizes.values()) / 1e6:.2f} megapixels"
-
-
-def _measured(rows: Sequence[Mean]) -> str:
+def _measured(rows: Sequence[Mean]) -> Table:
     header = ("codec", "setting", "bpp", "PSNR dB", "MS-SSIM", "seams", "enc MP/s", "dec MP/s")
-    return aligned(
+    return Table(
         header,
         [
             (
@@ -124,7 +135,7 @@ def _measured(rows: Sequence[Mean]) -> str:
     )
 
 
-def _at_rate(ours: Sequence[Mean], points: Sequence[AtPoint]) -> str:
+def _at_rate(ours: Sequence[Mean], points: Sequence[AtPoint]) -> Table:
     peers = list(dict.fromkeys(point.peer for point in points))
     cells = {
         (point.codec, point.setting, point.peer): number(point.psnr, ".2f")
@@ -141,10 +152,10 @@ def _at_rate(ours: Sequence[Mean], points: Sequence[AtPoint]) -> str:
         for row in ours
     }
     header = ("PSNR dB / MS-SSIM at the same rate", "bpp", *peers)
-    return aligned(header, list(rows.values()))
+    return Table(header, list(rows.values()))
 
 
-def _at_psnr(ours: Sequence[Mean], points: Sequence[AtPoint]) -> str:
+def _at_psnr(ours: Sequence[Mean], points: Sequence[AtPoint]) -> Table:
     peers = list(dict.fromkeys(point.peer for point in points))
     rates = {(point.codec, point.setting, point.peer): point.bpp for point in points}
     rows = [
@@ -156,10 +167,10 @@ def _at_psnr(ours: Sequence[Mean], points: Sequence[AtPoint]) -> str:
         )
         for row in ours
     ]
-    return aligned(("bpp at the same PSNR", "setting", "PSNR dB", *peers), rows, names=2)
+    return Table(("bpp at the same PSNR", "setting", "PSNR dB", *peers), rows, names=2)
 
 
-def _bd_rates(ours: Sequence[Mean], theirs: Sequence[Mean]) -> str:
+def _bd_rates(ours: Sequence[Mean], theirs: Sequence[Mean]) -> Table:
     rows = [
         (
             one.peer,
@@ -170,10 +181,10 @@ def _bd_rates(ours: Sequence[Mean], theirs: Sequence[Mean]) -> str:
         for one in over_curves(ours, theirs)
     ]
     header = ("BD-rate against", "of", "rate", "over")
-    return aligned(header, rows, names=2) if rows else ""
+    return Table(header, rows, names=2)
 
 
-def _ranges(theirs: Sequence[Mean]) -> str:
+def _ranges(theirs: Sequence[Mean]) -> Table:
     rows = []
     for peer, group in grouped(theirs, lambda mean: mean.codec).items():
         rows.append(
@@ -192,4 +203,4 @@ def _ranges(theirs: Sequence[Mean]) -> str:
             )
         )
     header = ("peer", "settings", "bpp", "PSNR dB", "enc MP/s", "dec MP/s")
-    return aligned(header, rows, names=2)
+    return Table(header, rows, names=2)

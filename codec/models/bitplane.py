@@ -18,11 +18,17 @@ CHANNELS = 256  # of the latent
 STEP = 29.0  # quantisation step, in 8-bit levels of an orthonormal transform, at level 0
 UNIT = 32.0  # 8-bit levels that are 1 to the first layer
 LEVELS = (-0.7, 2.0)  # that the weights are trained for; beyond, only the step goes on
+TRADE = 0.03  # bits per pixel that one 8-bit level squared of error weighs, at level 0
 
 
 def step_size(level: Tensor) -> Tensor:
     """The quantisation step at a level: STEP * e^level."""
     return STEP * torch.exp(level)
+
+
+def trade_off(level: Tensor) -> Tensor:
+    """Bits per pixel that a squared error of one 8-bit level weighs: TRADE * e^(-2 level)."""
+    return TRADE * torch.exp(-2 * level)
 
 
 class Block(nn.Module):

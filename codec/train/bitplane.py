@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from nncodec.checkpoint import find_weights, parse_tensors
-from nncodec.models.bitplane import BITPLANE, CHANNELS, LEVELS, Bitplane, Linear
+from nncodec.models.bitplane import BITPLANE, CHANNELS, LEVELS, Bitplane, Linear, trade_off
 
 from .data import Crops, validation_crops
 from .files import CHECKPOINT_SUFFIX, averaged_weights, fill, write_weights
@@ -17,7 +17,6 @@ from .hyperprior import Hyperprior
 from .loop import Recipe, Settings
 from .start_transform import principal_start
 
-TRADE = 0.03  # bits per pixel that one 8-bit level squared of error weighs, at level 0
 START_CROPS = 400  # that the closed-form start is fitted on
 PICTURE = 256  # pixels along a side of the crops to choose by
 POINTS = torch.linspace(-0.3, 2.0, 4).tolist()  # levels at which to measure
@@ -111,9 +110,8 @@ class TransformRecipe(Recipe[Config]):
         """The loss of a batch, and its rates and squared errors, (n,)."""
         with self.autocast():
             rate, error = network(crops, level)
-        trade = TRADE * torch.exp(-2 * level)
         weight = torch.exp(self.config.weight * level)
-        return (weight * (rate + trade * error)).mean(), rate, error
+        return (weight * (rate + trade_off(level) * error)).mean(), rate, error
 
     def loss(self, step: int) -> Tensor:
         crops = self.draw(self.config.batch)

@@ -1,0 +1,149 @@
+"""Decisions of an encoder: what a latent is rounded to, for fewer bits and a smaller error at once.
+
+Rounding each element to its nearest integer minimises neither: the synthesis is not orthonormal,
+and small numbers in surprising places are dear. So the latent is moved down the gradient of what
+the weights were trained for, bits + trade * squared error, taken where it rounds to and passed
+straight through the rounding, before it is rounded for good: iterative inference (Yang, Bamler,
+Mandt, "Improving inference for neural image compression", 2020), with the steps of a diagonal
+Newton method. The decoder knows nothing of it.
+"""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nncodec.formats.cae import Header, Tile
+from nncodec.formats.errors import NncodecError
+
+from .entropy.plane_network import REFINE, SIGN, SIGNIFICANT
+from .entropy.planes import Latent, PlaneModel
+from .models.bitplane import trade_off
+from .patches import shown, split
+from .transform import Pixels, Progress
+from .variable_transform import VariableTransform, area, level_of, to_integers
+
+EFFORTS = (0, 1, 2, 3, 4, 6, 8, 12, 16)  # rounds of the efforts from 1 to 9
+DEFAULT_EFFORT = 5
+RATE = 0.04  # of a Newton step, for a round
+WAY = 0.25  # of a Newton step, for all rounds together
+LONGEST = 0.2  # quantisation steps that an element may go in a round
+TILE = 4  # patches along a side of what is synthesised at once: its activations are kept
+SAMPLE = 2  # patches along a side of the tile that curvatures are measured on
+
+
+def rounds_of(effort: int | None) -> int:
+    """Rounds of an effort, of the default if it is None. NncodecError unless it is from 1 to 9."""
+    effort = DEFAULT_EFFORT if effort is None else effort
+    if not 1 <= effort <= len(EFFORTS):
+        raise NncodecError(f"an effort is from 1 to {len(EFFORTS)}, not {effort}")
+    return EFFORTS[effort - 1]
+
+
+def refine(
+    transform: VariableTransform,
+    planes: PlaneModel,
+    latent: NDArray[np.float32],
+    pixels: Pixels,
+    header: Header,
+    step: int,
+    rounds: int,
+    progress: Progress | None = None,
+) -> Latent:
+    """What a latent (h, w, C) of a picture is best rounded to for a step code.
+
+    The segments come one after another, each beside its neighbours as they are by then.
+    ``progress`` is told of the patches of each round.
+    """
+    chosen = transform.quantise(latent, step)
+    if not rounds:
+        return chosen
+    curvature = curvatures(transform, chosen, header, step)
+    trade = float(trade_off(level_of(step))) / 3  # bits that a unit of squared error weighs
+    rate = min(RATE, WAY / rounds)
+    for index in range(header.n_segments):
+        segment = header.segment_patches(index)
+        place = area(header, segment)
+        values = transform.scaled(latent[place], step)
+        toll = tolls(planes, chosen[place], step) / trade
+        for number in range(rounds):
+            slope = error_slopes(transform, chosen, pixels, header, segment, step)
+            slope += np.copysign(toll, values)
+            slope *= rate / (2 * curvature)
+            decay = (1 + math.cos(math.pi * number / rounds)) / 2
+            values -= decay * slope.clip(-LONGEST, LONGEST, out=slope)
+            chosen[place] = to_integers(values)
+            if progress:
+                progress(segment.rows * segment.columns)
+    return chosen
+
+
+def tolls(planes: PlaneModel, latent: Latent, step: int) -> NDArray[np.float32]:
+    """Bits for each element (h, w, C) to be larger by one in magnitude, as its last plane tells.
+
+    Between 0 and 1, that is a significant element with its sign instead of none; further out, a
+    last digit of 1 instead of 0.
+    """
+    chances = planes.chances(latent, 0, step) / np.float32(1 << 16)
+    odds = np.log2(1 / chances[[SIGNIFICANT, REFINE]] - 1)
+    sign = -np.log2(np.where(latent < 0, 1 - chances[SIGN], chances[SIGN]))
+    found: NDArray[np.float32] = np.where(np.abs(latent) > 1, odds[1], odds[0] + sign)
+    return found
+
+
+def error_slopes(
+    transform: VariableTransform,
+    latent: Latent,
+    pixels: Pixels,
+    header: Header,
+    segment: Tile,
+    step: int,
+) -> NDArray[np.float32]:
+    """The derivatives of a segment's squared errors by its elements (h, w, C) of the latent."""
+    place = area(header, segment)
+    slopes = np.zeros(latent[place].shape, np.float32)
+    for tile in split(segment, TILE):
+        part = shown(header, tile)
+        due = torch.from_numpy(pixels[part.rows, part.columns].astype(np.float32))
+        due = due.to(transform.device)
+
+        def force(found: Tensor, due: Tensor = due) -> Tensor:
+            derivatives = torch.zeros_like(found)
+            found = found[: due.shape[0], : due.shape[1]]
+            inside = (found > 0) & (found < 255)  # the rest is clipped, however far it goes
+            derivatives[: due.shape[0], : due.shape[1]] = 2 * (found - due) * inside
+            return derivatives
+
+        around, pulled = transform.pull(latent, header, tile, step, force)
+        (rows, seen_rows), (columns, seen_columns) = map(overlap, place, around)
+        slopes[rows, columns] += pulled[seen_rows, seen_columns]
+    return slopes
+
+
+def overlap(one: slice, other: slice) -> tuple[slice, slice]:
+    """What two slices share, as a slice of what is in either."""
+    begin, end = max(one.start, other.start), min(one.stop, other.stop)
+    return slice(begin - one.start, end - one.start), slice(begin - other.start, end - other.start)
+
+
+def curvatures(
+    transform: VariableTransform, latent: Latent, header: Header, step: int
+) -> NDArray[np.float32]:
+    """How much squared error a change of one in each channel makes, (C,).
+
+    The mean over the middle of the picture, from the response to random signs (Hutchinson 1990).
+    """
+    rows, columns = header.grid
+    size = (min(rows, SAMPLE), min(columns, SAMPLE))
+    tile = Tile((rows - size[0]) // 2, (columns - size[1]) // 2, *size)
+    random = torch.Generator().manual_seed(0)
+
+    def signs(found: Tensor) -> Tensor:
+        drawn = torch.randint(0, 2, found.shape, generator=random)
+        return (2 * drawn - 1).to(found)
+
+    _, pulled = transform.pull(latent, header, tile, step, signs)
+    squares: NDArray[np.float32] = np.square(pulled).mean((0, 1))
+    return squares.clip(squares.mean() * 1e-3)

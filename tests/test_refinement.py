@@ -1,0 +1,191 @@
+"""Efforts: an encoder's decisions make files smaller and pictures better, for the same decoder."""
+
+import io
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import Result
+from numpy.typing import NDArray
+from PIL import Image
+
+from nncodec import Codec, api
+from nncodec.formats.cae import Header, Reader, Tile
+from nncodec.formats.errors import NncodecError
+from nncodec.models.bitplane import trade_off
+from nncodec.refinement import EFFORTS, curvatures, error_slopes, overlap, refine, tolls
+from nncodec.variable_transform import level_of
+
+Run = Callable[..., Result]
+STEP = 640
+
+
+@pytest.fixture(scope="module")
+def codec(bitplane: Path) -> Codec:
+    return Codec(weights=bitplane, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def scene(lake: Image.Image) -> NDArray[np.uint8]:
+    return np.asarray(lake)[60:230, 40:340]
+
+
+def latent_of(codec: Codec, pixels: NDArray[np.uint8]) -> tuple[Header, Any]:
+    header = codec.header(api.to_picture(pixels))
+    return header, codec.engine.transform.analyse(pixels, header)
+
+
+def cost(codec: Codec, data: bytes, pixels: NDArray[np.uint8]) -> float:
+    """What the weights were trained for: bits per pixel and weighted error."""
+    decoded = np.asarray(codec.decompress(data)).astype(float)
+    step = Reader(io.BytesIO(data)).header.params[0]
+    rate = 8 * len(data) / (pixels.shape[0] * pixels.shape[1])
+    return rate + float(trade_off(level_of(step))) * float(np.square(decoded - pixels).mean())
+
+
+def test_slopes_are_those_of_the_squared_error(
+    codec: Codec, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Along a random direction, and whatever tiles they are computed in."""
+    header, latent = latent_of(codec, scene)
+    transform = codec.engine.transform
+    monkeypatch.setattr(transform, "bf16", False)
+    chosen = transform.quantise(latent, STEP)
+    whole = Tile(0, 0, *header.grid)
+    slopes = error_slopes(transform, chosen, scene, header, whole, STEP)
+    with monkeypatch.context() as patch:
+        patch.setattr(transform, "bf16", True)
+        rough = error_slopes(transform, chosen, scene, header, whole, STEP)
+    assert 0 < np.abs(rough - slopes).mean() < 0.03 * np.abs(slopes).mean()
+    monkeypatch.setattr("nncodec.refinement.TILE", 1)
+    tiled = error_slopes(transform, chosen, scene, header, whole, STEP)
+    assert np.abs(tiled - slopes).max() < 1e-4 * np.abs(slopes).max()
+
+    direction = np.random.default_rng(0).standard_normal(chosen.shape).astype(np.float32)
+
+    def error(way: float) -> float:
+        values = torch.from_numpy(chosen + way * direction)
+        with torch.inference_mode():
+            found = transform._output(values, STEP)[: scene.shape[0], : scene.shape[1]]
+        return float((found.double().clamp(0, 255) - torch.from_numpy(scene)).square().sum())
+
+    measured = (error(0.01) - error(-0.01)) / 0.02
+    assert measured == pytest.approx(float((slopes * direction).sum()), rel=0.02)
+
+
+def test_curvatures_are_the_response_to_a_change(codec: Codec, scene: NDArray[np.uint8]) -> None:
+    header, latent = latent_of(codec, scene)
+    transform = codec.engine.transform
+    chosen = transform.quantise(latent, STEP)
+    found = curvatures(transform, chosen, header, STEP)
+    assert found.shape == (latent.shape[2],) and found.min() > 0
+
+    values = torch.from_numpy(chosen).float()
+    for channel in (0, 1, 5):
+        changed = values.clone()
+        changed[4, 6, channel] += 1
+        with torch.inference_mode():
+            response = transform._output(changed, STEP) - transform._output(values, STEP)
+        assert float(response.square().sum()) == pytest.approx(found[channel], rel=0.5)
+
+
+def test_tolls_are_what_coding_costs(codec: Codec, scene: NDArray[np.uint8]) -> None:
+    """The chances behind them foretell the last plane's bytes."""
+    _, latent = latent_of(codec, scene)
+    planes = codec.engine.planes
+    chosen = codec.engine.transform.quantise(latent, STEP)
+    significant, sign, refine = planes.chances(chosen, 0, STEP).astype(float) / 2**16
+    size, active = np.abs(chosen), np.abs(chosen).max((0, 1)) > 0
+
+    def bits(chance: NDArray[np.float64], digit: Any, asked: Any) -> float:
+        return float(-np.log2(np.where(digit, chance, 1 - chance))[asked & active].sum())
+
+    total = bits(significant, size == 1, size < 2) + bits(sign, chosen > 0, size == 1)
+    total += bits(refine, size % 2 == 1, size >= 2)
+    payload = planes.encode(chosen, STEP, 2)[-1]
+    assert 8 * len(payload) == pytest.approx(total, abs=40)
+
+    toll = tolls(planes, chosen, STEP)
+    at = np.unravel_index(np.argmax(size == 1), size.shape)
+    up = sign[at] if chosen[at] > 0 else 1 - sign[at]
+    expected = math.log2((1 - significant[at]) / significant[at]) - math.log2(up)
+    assert toll[at] == pytest.approx(expected, abs=1e-3)
+    at = np.unravel_index(np.argmax(size >= 2), size.shape)
+    assert toll[at] == pytest.approx(math.log2(1 / refine[at] - 1), abs=1e-3)
+
+
+def test_more_effort_costs_less(scene: NDArray[np.uint8]) -> None:
+    """With the weights that ship: each level is better than the one before, or nearly."""
+    codec = Codec(device="cpu")
+    costs = [
+        cost(codec, codec.compress(scene, quality=60, effort=effort), scene)
+        for effort in (1, 3, 5, 9)
+    ]
+    assert all(after < 1.003 * before for before, after in pairwise(costs))
+    assert costs[2] < 0.98 * costs[0]
+
+
+def test_the_lowest_effort_is_plain_rounding(codec: Codec, scene: NDArray[np.uint8]) -> None:
+    header, latent = latent_of(codec, scene)
+    engine = codec.engine
+    args = (engine.transform, engine.planes, latent, scene, header, STEP)
+    rounded = engine.transform.quantise(latent, STEP)
+    assert (refine(*args, rounds=0) == rounded).all()
+    told: list[float] = []
+    refined = refine(*args, rounds=2, progress=told.append)
+    changed = refined != rounded
+    assert 0.001 < changed.mean() < 0.2
+    assert (np.abs(refined.astype(int) - rounded)[changed] == 1).all()
+    assert sum(told) == 2 * header.grid[0] * header.grid[1]
+
+
+@pytest.mark.parametrize("effort", [2, 6])
+def test_targets_are_met(codec: Codec, lake: Image.Image, effort: int) -> None:
+    soft = lake.crop((250, 150, 290, 180)).resize((200, 150), Image.Resampling.BICUBIC)
+    scene = np.asarray(soft)  # the small model can show it
+    data = codec.compress(scene, size=1200, effort=effort)
+    assert 0.97 * 1200 <= len(data) <= 1200
+    data = codec.compress(scene, psnr=28, effort=effort)
+    decoded = np.asarray(codec.decompress(data)).astype(float)
+    found = 10 * math.log10(255**2 / np.square(decoded - scene).mean())
+    assert 28 <= found < 28.1
+
+
+def test_several_segments(codec: Codec, lake: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is refined beside its neighbours; together they cost what the whole would."""
+    pixels = np.asarray(lake.crop((0, 0, 300, 280)))
+    whole = cost(codec, codec.compress(pixels, effort=5), pixels)
+    plain = cost(codec, codec.compress(pixels, effort=1), pixels)
+    monkeypatch.setattr(api, "SEGMENT", 1)
+    parts = cost(codec, codec.compress(pixels, effort=5), pixels)
+    plain_parts = cost(codec, codec.compress(pixels, effort=1), pixels)
+    assert parts - plain_parts == pytest.approx(whole - plain, rel=0.15)
+
+
+def test_overlap() -> None:
+    assert overlap(slice(4, 9), slice(2, 7)) == (slice(0, 3), slice(2, 5))
+    assert overlap(slice(2, 7), slice(0, 20)) == (slice(0, 5), slice(2, 7))
+
+
+def test_efforts_that_are_none(codec: Codec, scene: NDArray[np.uint8]) -> None:
+    for effort in (0, len(EFFORTS) + 1):
+        with pytest.raises(NncodecError, match=f"^an effort is from 1 to 9, not {effort}"):
+            codec.compress(scene, effort=effort)
+    with pytest.raises(NncodecError, match="has one rate and one effort"):
+        Codec("cae_16x8x8_zero_pad_bin", "cpu").compress(scene, effort=5)
+
+
+def test_the_command_line(
+    bitplane: Path, codec: Codec, scene: NDArray[np.uint8], nncodec: Run, folder: Path
+) -> None:
+    Image.fromarray(scene).save(folder / "scene.png")
+    command = ["compress", folder / "scene.png", folder / "a.cae", "-e"]
+    nncodec(*command, "2", "--weights", bitplane)
+    assert (folder / "a.cae").read_bytes() == codec.compress(scene, effort=2)
+    for effort in ("0", "10", "x"):
+        nncodec(*command, effort, status=2)
