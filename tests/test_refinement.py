@@ -72,7 +72,7 @@ def test_slopes_are_those_of_the_squared_error(
         values = torch.from_numpy(chosen + way * direction)
         with torch.inference_mode():
             found = transform._output(values, STEP)[: scene.shape[0], : scene.shape[1]]
-        return float((found.double().clamp(0, 255) - torch.from_numpy(scene)).square().sum())
+        return float((found.double().clamp(0, 255) - torch.tensor(scene)).square().sum())
 
     measured = (error(0.01) - error(-0.01)) / 0.02
     assert measured == pytest.approx(float((slopes * direction).sum()), rel=0.02)
