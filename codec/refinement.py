@@ -27,11 +27,11 @@ from .variable_transform import VariableTransform, area, level_of, to_integers
 
 EFFORTS = (0, 1, 2, 3, 4, 6, 8, 12, 16)  # rounds of the efforts from 1 to 9
 DEFAULT_EFFORT = 5
-RATE = 0.04  # of a Newton step, for a round
+RATE = 0.025  # of a Newton step, for a round
 WAY = 0.25  # of a Newton step, for all rounds together
 LONGEST = 0.2  # quantisation steps that an element may go in a round
 TILE = 4  # patches along a side of what is synthesised at once: its activations are kept
-SAMPLE = 2  # patches along a side of the tile that curvatures are measured on
+SAMPLE = 3  # patches along a side of the tile that curvatures are measured on
 
 
 def rounds_of(effort: int | None) -> int:
