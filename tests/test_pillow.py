@@ -359,7 +359,7 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_has_not(tmp_path: Pa
         "here = pixels(sys.argv[1])\n"
         "with multiprocessing.get_context('fork').Pool(1) as pool:\n"
         "    (there,) = pool.map_async(pixels, sys.argv[1:]).get(timeout=60)\n"
-        "print(max(abs(a - b) for a, b in zip(here, there, strict=True)))"  # threads may round apart
+        "print(max(abs(a - b) for a, b in zip(here, there, strict=True)))"  # rounded otherwise
     )
     lake = tmp_path / "lake.cae"
     Image.open(DATA / "lake.png").save(lake, quality=30)
