@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from nncodec.formats import alpha, bits, cae, chunks, varint
 from nncodec.formats.cae import AlphaCoding, Coding, Colour, Header, PadMode, Reader, Writer
 from nncodec.formats.errors import CaeError, Damaged, DamagedChunk, Truncated, Unsupported
+from nncodec.formats.layout import MAX_PIXELS
 
 # A picture of 3 x 2 pixels in one patch of 8 x 8, with two planes of 2 x 2 bits, by hand.
 GOLDEN = bytes.fromhex(
@@ -201,9 +202,10 @@ def test_varint_refuses_long_and_large_numbers(spelled: str) -> None:
 @st.composite
 def headers(draw: st.DrawFn) -> Header:
     patch = 8 * draw(st.integers(1, 255))
+    width = draw(st.integers(1, 40 * patch))
     return Header(
-        width=draw(st.integers(1, 40 * patch)),
-        height=draw(st.integers(1, 40 * patch)),
+        width=width,
+        height=draw(st.integers(1, min(40 * patch, MAX_PIXELS // width))),
         patch=patch,
         pad_top=draw(st.integers(0, patch - 1)),
         pad_left=draw(st.integers(0, patch - 1)),
