@@ -239,3 +239,25 @@ def bitplane(tmp_path_factory: pytest.TempPathFactory, plane_tensors: PlaneTenso
     path = tmp_path_factory.mktemp("weights") / "bitplane.safetensors"
     save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata={"model": BITPLANE})
     return path
+
+
+@pytest.fixture(scope="session")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of the quickest network: what it makes of a picture does not matter."""
+    import torch
+
+    from nncodec.checkpoint import save_weights
+    from nncodec.models.cae import SPECS, Cae
+
+    model = "cae_16x8x8_refl_pad_bin"
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    save_weights(Cae(SPECS[model]).state_dict(), model, path)
+    return path
+
+
+@pytest.fixture
+def eval_options(random_weights: Path) -> list[str]:
+    """What makes ``nncodec eval`` quick."""
+    model = ["-m", "cae_16x8x8_refl_pad_bin", "--weights", str(random_weights)]
+    return [*model, "--device", "cpu", "--peers", "jpeg"]

@@ -10,19 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import Result
 from PIL import Image
 
 from nncodec.api import Codec, codec_for
-from nncodec.checkpoint import save_weights
 from nncodec.evaluate import compare, picture, plot, run, table
 from nncodec.evaluate.measurement import Mean, Measurement
 from nncodec.evaluate.metrics import psnr
 from nncodec.evaluate.peers import PEERS, select
 from nncodec.evaluate.run import Decoding
 from nncodec.formats.errors import NncodecError
-from nncodec.models.cae import SPECS, Cae
 
 Run = Callable[..., Result]
 
@@ -30,17 +27,8 @@ SMALL = "cae_16x8x8_refl_pad_bin"
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of the quickest network: what it makes of a picture does not matter here."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    save_weights(Cae(SPECS[SMALL]).state_dict(), SMALL, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def codec(weights: Path) -> Codec:
-    return codec_for(SMALL, "cpu", str(weights))
+def codec(random_weights: Path) -> Codec:
+    return codec_for(SMALL, "cpu", str(random_weights))
 
 
 @pytest.fixture(scope="module")
@@ -232,11 +220,6 @@ def test_side_by_side_shows_the_middle_of_large_images() -> None:
     sheet = picture.side_by_side([[picture.Panel("original", pixels)]])
     shown = np.asarray(sheet)[picture.MARGIN :, picture.MARGIN :]
     assert np.array_equal(shown[:768, :768], pixels[66 : 66 + 768, 116 : 116 + 768])
-
-
-@pytest.fixture
-def eval_options(weights: Path) -> list[str]:
-    return ["-m", SMALL, "--weights", str(weights), "--device", "cpu", "--peers", "jpeg"]
 
 
 def test_eval_prints_a_table(nncodec: Run, photo: Path, eval_options: list[str]) -> None:

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from click.testing import Result
 from PIL import Image
 
 from nncodec.api import Codec, codec_for
-from nncodec.checkpoint import save_weights
 from nncodec.evaluate import gallery, report, run
 from nncodec.evaluate.costs import CostMap, cost_map
 from nncodec.evaluate.measurement import Measurement
@@ -25,7 +23,6 @@ from nncodec.evaluate.peers import select
 from nncodec.evaluate.table import Report
 from nncodec.formats.bits import Entropy
 from nncodec.formats.cae import Reader
-from nncodec.models.cae import SPECS, Cae
 from nncodec.patches import Region
 from nncodec.rate import Target
 
@@ -40,17 +37,8 @@ AWKWARD = "<b>\"&'$x${y}.png"  # a name that is none of HTML, of a template, or 
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of the quickest network."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    save_weights(Cae(SPECS[SMALL]).state_dict(), SMALL, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def codec(weights: Path) -> Codec:
-    return codec_for(SMALL, "cpu", str(weights))
+def codec(random_weights: Path) -> Codec:
+    return codec_for(SMALL, "cpu", str(random_weights))
 
 
 @pytest.fixture(scope="module")
@@ -232,11 +220,6 @@ def test_nothing_to_plot() -> None:
     exact = replace(measurement(), psnr=float("inf"), ms_ssim=float("nan"))
     text = report.page(Report([exact], frozenset(["model"])), report.Gallery(0)).decode()
     assert "<svg role" not in text and "<td>inf</td>" in text
-
-
-@pytest.fixture
-def eval_options(weights: Path) -> list[str]:
-    return ["-m", SMALL, "--weights", str(weights), "--device", "cpu", "--peers", "jpeg"]
 
 
 def test_eval_report(nncodec: Run, photo: Path, eval_options: list[str]) -> None:
