@@ -1,0 +1,187 @@
+"""Context decoding written from FORMAT.md, Part II, alone: no code of the package, no torch.
+
+It is here to prove that the document says all it takes. Everything is done in integers of 64 bits,
+as slowly as it is simple.
+"""
+
+import json
+from collections.abc import Iterable
+
+import numpy as np
+
+Tensors = dict[str, np.ndarray]
+DTYPES = {"I8": "<i1", "U16": "<u2", "I32": "<i4", "BOOL": "?"}
+LOGARITHM = np.array([round(4 * np.log2(1 + u)) for u in range(64)])
+
+
+class Impossible(Exception):
+    """No encoder writes such a payload."""
+
+
+def tensors(file: bytes, prefix: str = "") -> Tensors:
+    """The integers of a safetensors file by their names, less the prefix that they have there."""
+    start = 8 + int.from_bytes(file[:8], "little")
+    found = {}
+    for name, entry in json.loads(file[8:start]).items():
+        if name.startswith(prefix) and entry.get("dtype") in DTYPES:
+            begin, end = entry["data_offsets"]
+            values = np.frombuffer(file[start + begin : start + end], DTYPES[entry["dtype"]])
+            found[name[len(prefix) :]] = values.reshape(entry["shape"]).astype(np.int64)
+    return found
+
+
+class RangeDecoder:
+    """Section 16."""
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload, self.taken, self.range = payload, 0, 2**64 - 1
+        self.value = self.next() << 32
+        self.value |= self.next()
+
+    def next(self) -> int:
+        self.taken += 4
+        word = self.payload[self.taken - 4 : self.taken]
+        self.last = int.from_bytes(word.ljust(4, b"\0"), "big")
+        return self.last
+
+    def bit(self, chance: int) -> bool:
+        share = 256 * (65536 - chance) - (chance < 32768)
+        unit = self.range >> 24
+        if self.value >= unit << 24:
+            raise Impossible
+        one = self.value >= unit * share
+        if one:
+            self.value -= unit * share
+        self.range = unit * (2**24 - share if one else share)
+        if self.range < 2**32:
+            self.range <<= 32
+            self.value = self.value << 32 | self.next()
+        return one
+
+    def bits(self, chances: Iterable[int]) -> np.ndarray:
+        return np.array([self.bit(int(chance)) for chance in chances], bool)
+
+    def end(self) -> None:
+        more = self.taken < len(self.payload) or self.payload.endswith(b"\0")
+        if more or self.last or self.value >= 2**32:
+            raise Impossible
+
+
+def surroundings(x: np.ndarray, size: int) -> np.ndarray:
+    """What every position sees, (h, w, size, size, channels); beyond the edges, zeros."""
+    h, w, _ = x.shape
+    reach = size // 2
+    padded = np.pad(x, ((reach, reach), (reach, reach), (0, 0)))
+    rows = [[padded[i : i + h, j : j + w] for j in range(size)] for i in range(size)]
+    return np.array(rows).transpose(2, 3, 0, 1, 4)
+
+
+def run(t: Tensors, x: np.ndarray, v: np.ndarray, skip_first: bool = True) -> np.ndarray:
+    """The outputs (h, w, outputs) of a network; section 17."""
+    count = sum(name.endswith(".shift") for name in t)
+    for number in range(count):
+        weight, bias, shift, skip = (
+            t[f"{number}.{part}"] for part in ("weight", "bias", "shift", "skip")
+        )
+        (outputs, _, size, _), (h, w, _) = weight.shape, x.shape
+        # Sums below 2^53 are exact in float64, whose matrix products are quick.
+        seen = surroundings(x, size).reshape(h * w, -1).astype(float)
+        taps = weight.transpose(2, 3, 1, 0).reshape(-1, outputs).astype(float)
+        sums = (seen @ taps).astype(np.int64).reshape(h, w, outputs)
+        out = (sums + v @ bias + (1 << shift) // 2) >> shift
+        if number < count - 1:
+            if skip and (number > 0 or skip_first):
+                out += x
+            out = out.clip(0, 127)
+        x = out
+    return x
+
+
+def chances(t: Tensors, outputs: np.ndarray) -> np.ndarray:
+    most = len(t["table"]) // 2
+    return t["table"][outputs.clip(-most, most) + most]
+
+
+def decode_bits(t: Tensors, payload: bytes, h: int, w: int) -> np.ndarray:
+    """The ±1 values (h, w, C) of a segment; section 18."""
+    steps, channels = t["0.bias"].shape[0], t["0.weight"].shape[1]
+    groups = steps // 4
+    known = np.zeros((h, w, channels), np.int64)
+    coder = RangeDecoder(payload)
+    for step in range(steps):
+        row, column = ((0, 0), (1, 1), (0, 1), (1, 0))[step % 4]
+        here = slice(row, None, 2), slice(column, None, 2), slice(step // 4, None, groups)
+        found = chances(t, run(t, known, np.eye(steps, dtype=int)[step]))[here]
+        known[here] = 2 * coder.bits(found.ravel()).reshape(found.shape) - 1
+    coder.end()
+    return known
+
+
+def situation(a: int, plane: int, phase: int) -> np.ndarray:
+    v = np.zeros(64, np.int64)
+    point, fine = a // 64, a % 64 * 8 // 64
+    v[min(point, 58)] += 8 - fine
+    v[min(point + 1, 58)] += fine
+    v[59 + min(plane, 2)] = v[62 + phase] = 8
+    return v
+
+
+def own(t: Tensors, m: np.ndarray, value: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """What a channel's own surroundings say, (3, h, w, C)."""
+    inside = surroundings(np.ones_like(m), 3)
+    lead = (surroundings(m, 3) - m[:, :, None, None]) * inside
+    lead = (lead[:, :, 0, 1] + lead[:, :, 2, 1] + lead[:, :, 1, 0] + lead[:, :, 1, 2]).clip(-48, 48)
+    around = [
+        (surroundings(seen, 3) * weight).sum((2, 3))
+        for seen, weight in zip((size, value, size), t["own.weight"], strict=True)
+    ]
+    ahead = t["own.lead"][:, None, None] * lead
+    ahead[2] *= np.sign(m)
+    return (np.array(around) + ahead) >> 4
+
+
+def decode_plane(
+    t: Tensors, coder: RangeDecoder, q: np.ndarray, active: np.ndarray, plane: int, step: int
+) -> np.ndarray:
+    """The signed magnitudes (h, w, C) in units of 2^plane, from those in units twice as large."""
+    h, w, channels = q.shape
+    m = 4 * q + 2 * np.sign(q)
+    chequer = (np.arange(h)[:, None] + np.arange(w)) % 2
+    for phase in range(2):
+        value, size = m.clip(-16, 16), LOGARITHM[np.abs(m).clip(max=63)]
+        v = situation(step + 128 * plane, plane, phase)
+        trunk = run(t, np.concatenate([value, size], 2), v, skip_first=False)
+        said = trunk.reshape(h, w, 3, channels).transpose(2, 0, 1, 3) + own(t, m, value, size)
+        chance = chances(t, said)
+        here = (chequer == phase)[:, :, None] & active
+        zero, old = np.nonzero(here & (m == 0)), np.nonzero(here & (m != 0))
+        appears = coder.bits(chance[0][zero])
+        digit = coder.bits(chance[2][old])
+        new = tuple(index[appears] for index in zero)
+        sign = 2 * coder.bits(chance[1][new]) - 1
+        m[old] += np.sign(m[old]) * (2 * digit - 1)  # 4 |q| + 2 becomes 4 |q| + 1 or 4 |q| + 3
+        m[new] = 3 * sign
+    return np.sign(m) * (np.abs(m) // 2)
+
+
+def decode_stages(
+    t: Tensors, payloads: list[bytes], h: int, w: int, step: int, last: int
+) -> np.ndarray:
+    """Twice the middles (h, w, C) of a segment of which these stages are known; section 19.
+
+    `last` is the last plane of the last payload.
+    """
+    channels = t["own.lead"].shape[1]
+    tops, q = np.zeros(channels, int), np.zeros((h, w, channels), np.int64)
+    for stage, payload in enumerate(payloads):
+        coder, end = RangeDecoder(payload), last + len(payloads) - 1 - stage
+        first = end
+        if stage == 0:
+            for plane in range(13):
+                above = np.flatnonzero(tops >= plane)
+                tops[above] += coder.bits(t["tops"][min(step // 64, 63), above, plane])
+            first = tops.max() - 1
+        for plane in range(first, end - 1, -1):
+            q = decode_plane(t, coder, q, tops > plane, plane, step)
+        coder.end()
+    return 2 * q * 2**last + np.sign(q) * (2**last - 1)
