@@ -35,7 +35,7 @@ class VariableTransform:
         place(network, device)
         self.network = network
         self.device = device
-        self.bf16 = quick_in_bf16(device)  # for what only an encoder decides by
+        self.bf16 = quick_in_bf16(device)
 
     @torch.inference_mode()
     def analyse(
@@ -48,10 +48,10 @@ class VariableTransform:
             y = np.arange(down.begin * STRIDE, down.end * STRIDE).clip(0, header.height - 1)
             x = np.arange(across.begin * STRIDE, across.end * STRIDE).clip(0, header.width - 1)
             seen = pixels[y[:, np.newaxis], x].transpose(2, 0, 1)[np.newaxis]
-            with exact_pixels():
+            with exact_pixels(), self._rough():
                 found = self.network.analysis(torch.from_numpy(seen).to(self.device) - 127.5)
             rows, columns = area(header, tile)
-            kept = found[0].permute(1, 2, 0)[down.keep, across.keep]
+            kept = found[0].float().permute(1, 2, 0)[down.keep, across.keep]
             latent[rows, columns] = kept.cpu().numpy()
             if progress:
                 progress(tile.rows * tile.columns)
@@ -110,14 +110,17 @@ class VariableTransform:
         """
         down, across = self._spans(header, tile)
         around = slice(down.begin, down.end), slice(across.begin, across.end)
-        rough = torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
-        with torch.enable_grad(), rough:
+        with torch.enable_grad(), self._rough():
             seen = torch.from_numpy(latent[around]).to(self.device, torch.float32).requires_grad_()
             found = self._output(seen, step)
             found = found[to_pixels(down.keep, STRIDE), to_pixels(across.keep, STRIDE)]
             work = (found * force(found.detach())).sum()  # its derivatives are the forces there
             (pulled,) = torch.autograd.grad(work, seen)
         return around, pulled.cpu().numpy()
+
+    def _rough(self) -> torch.autocast:
+        """Quick arithmetic, for what only an encoder decides by."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def _output(self, values: Tensor, step: int) -> Tensor:
         """The pixels (16 h, 16 w, 3), from 0 to 255 but for errors, of a latent (h, w, C)."""

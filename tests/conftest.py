@@ -194,6 +194,46 @@ def plane_tensors() -> PlaneTensors:
 
 
 @pytest.fixture(scope="session")
+def plane_outputs() -> Callable[..., Any]:
+    """One look of a plane model's network at a latent as it is.
+
+    ``plane_outputs(network, size, sign, done, where, active, at)`` are the outputs (positions, 3
+    decisions, active channels) where ``where`` (h, w) is true. ``size`` and ``sign``
+    (h, w, active), of the channels whose indices are ``active``, and ``done`` (h, w) are those that
+    :func:`nncodec.entropy.plane_network.features` takes; ``at`` is the situation.
+    """
+    import torch
+    from torch import Tensor
+
+    from nncodec.entropy.board import COLOURS, Board
+    from nncodec.entropy.network import exact_arithmetic
+    from nncodec.entropy.plane_network import DECISIONS, PlaneNetwork, View, middle
+
+    def look(
+        network: PlaneNetwork,
+        size: Tensor,
+        sign: Tensor,
+        done: Any,
+        where: Any,
+        active: Tensor,
+        at: Tensor,
+    ) -> Tensor:
+        board = Board(*where.shape)
+        known = middle(size, sign, torch.from_numpy(done)[..., None])
+        with exact_arithmetic(network.device):
+            view = View(network, board, active.numpy(), board.lay(known.numpy(), "f4"))
+            width = DECISIONS * len(active)
+            rows = torch.zeros(COLOURS * board.length, width, dtype=network.dtype)
+            for colour in range(COLOURS):
+                outputs = view(colour, at).swapaxes(0, 1).reshape(board.count, -1)
+                board.run(rows, colour).copy_(outputs)
+        found = board.gather(rows.numpy())[where]
+        return torch.from_numpy(found.reshape(-1, DECISIONS, len(active)))
+
+    return look
+
+
+@pytest.fixture(scope="session")
 def bitplane(tmp_path_factory: pytest.TempPathFactory, plane_tensors: PlaneTensors) -> Path:
     """The weights of a small variable-rate model.
 

@@ -300,7 +300,12 @@ def reference(
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_the_network_is_python_s_integers(
-    plane_tensors: Made, height: int, width: int, channels: int, seed: int
+    plane_tensors: Made,
+    plane_outputs: Callable[..., Tensor],
+    height: int,
+    width: int,
+    channels: int,
+    seed: int,
 ) -> None:
     rng = np.random.default_rng(seed)
     tensors = plane_tensors(channels, seed)
@@ -319,7 +324,8 @@ def test_the_network_is_python_s_integers(
         reference(tensors, size.tolist(), sign.tolist(), done.tolist(), at.tolist())
     ).reshape(height, width, DECISIONS, channels)[where][..., active]
     for dtype in (torch.float32, torch.float64):
-        outputs = PlaneNetwork(tensors, channels, dtype=dtype)(
+        outputs = plane_outputs(
+            PlaneNetwork(tensors, channels, dtype=dtype),
             torch.from_numpy(size[..., active]),
             torch.from_numpy(sign[..., active]),
             done,

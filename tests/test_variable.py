@@ -65,6 +65,21 @@ def vars_of(header: Header) -> dict[str, Any]:
     return {name: getattr(header, name) for name in Header.__dataclass_fields__}
 
 
+def test_quick_arithmetic_of_the_encoder_costs_nothing(
+    lake: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Products of bfloat16 in the analysis, with the shipped weights: as many bits, as good."""
+    codec, pixels = Codec(device="cpu"), np.asarray(lake.crop((64, 64, 320, 192)))
+    found = []
+    for quick in (False, True):
+        monkeypatch.setattr(codec.engine.transform, "bf16", quick)
+        data = codec.compress(pixels, quality=50, effort=1)
+        found.append((data, 10 * np.log10(255**2 / mse(codec, data, pixels))))
+    (exact, db), (rough, rough_db) = found
+    assert rough != exact
+    assert abs(len(rough) / len(exact) - 1) < 0.005 and abs(rough_db - db) < 0.02
+
+
 # Rates.
 
 
@@ -225,6 +240,7 @@ def test_tiles_show_no_seams(
     pixels = np.asarray(lake)[:250, :370]
     step = 700
     latent, expected = whole(codec, pixels, step)
+    monkeypatch.setattr(codec.engine.transform, "bf16", False)  # as in whole()
     monkeypatch.setattr(variable_transform, "TILE", tile)
     monkeypatch.setattr("nncodec.variable.TILE", tile)
     transform, header = codec.engine.transform, codec.header(api.to_picture(pixels))
@@ -282,8 +298,11 @@ def test_segments_are_coded_apart_and_show_no_seams(
     assert codec.decompress(one).tobytes() == codec.decompress(six).tobytes()
 
 
-def test_a_picture_of_several_segments(codec: Codec, lake: Image.Image) -> None:
+def test_a_picture_of_several_segments(
+    codec: Codec, lake: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wide = np.asarray(lake.resize((1100, 40)))
+    monkeypatch.setattr(codec.engine.transform, "bf16", False)  # as in whole()
     data = codec.compress(wide, quality=30, effort=1)
     assert header_of(data).segments == (1, 2)
     _, expected = whole(codec, wide, step_of(30))

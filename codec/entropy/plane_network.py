@@ -15,7 +15,6 @@ from .network import (
     TOP,
     Prepared,
     check_exact,
-    exact_arithmetic,
     exact_device,
     heard,
     layers_of,
@@ -143,32 +142,6 @@ class PlaneNetwork:
             (weights * 2.0**-OWN_SHIFT).to(self.device, dtype) for weights in (around, ahead)
         )
         self.logarithm = LOGARITHM.to(self.device, dtype)
-
-    def __call__(
-        self,
-        size: Tensor,
-        sign: Tensor,
-        done: NDArray[np.bool_],
-        where: NDArray[np.bool_],
-        active: Tensor,
-        at: Tensor,
-    ) -> Tensor:
-        """Outputs (positions, 3 decisions, active channels), where ``where`` (h, w) is true.
-
-        ``size`` and ``sign`` (h, w, active) are those of the channels whose indices are ``active``,
-        as :func:`features` takes them; ``at`` is the situation. For a look at one latent as it is;
-        what codes one keeps a :class:`View`.
-        """
-        board = Board(*where.shape)
-        known = middle(size, sign, torch.from_numpy(done)[..., None])
-        with exact_arithmetic(self.device):
-            view = View(self, board, active.numpy(), board.lay(known.numpy(), np.float32))
-            rows = torch.zeros(COLOURS * board.length, DECISIONS * len(active), dtype=self.dtype)
-            for colour in range(COLOURS):
-                outputs = view(colour, at).swapaxes(0, 1).reshape(board.count, -1)
-                board.run(rows, colour).copy_(outputs)
-        found = board.gather(rows.numpy())[where]
-        return torch.from_numpy(found.reshape(-1, DECISIONS, len(active)))
 
 
 class View:
