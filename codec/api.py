@@ -21,7 +21,7 @@ from nncodec.formats.images import to_pil as picture_to_pil
 from .engine import load_engine
 from .fixed import Seams
 from .inputs import CaeSource, ImageSource, opened, to_picture
-from .patches import Region, covering, grown, put, shown
+from .patches import Region, covering, grown, shown
 from .rate import Target
 from .seams import DEFAULT_METHOD, DEFAULT_WINDOW, Method, borders, smooth_strips
 from .transform import Progress, pick_device
@@ -70,7 +70,7 @@ class Codec:
         entropy: Entropy = "auto",
         metadata: Collection[str] = METADATA,
     ) -> bytes:
-        """Compress an image (Pillow image, path, file, bytes, or uint8 (H, W[, 3 or 4])).
+        """Compress ``image`` (Pillow image, path, file, bytes, or uint8 (H, W[, 3 or 4])).
 
         A variable-rate model takes one of: ``quality`` from 0 to 100, ``size`` in bytes or ``bpp``
         bits per pixel that the file may have at most, ``psnr`` in dB that it reaches at least; and
@@ -122,11 +122,12 @@ class Codec:
         region: tuple[int, int, int, int] | None = None,
         max_pixels: int | None = MAX_PIXELS,
     ) -> Image.Image:
-        """Decompress a file's content, or the file at a path, to an L, LA, RGB or RGBA image.
+        """Decompress ``data`` (content, path or stream) to an L, LA, RGB or RGBA image.
 
         ``smooth`` is the window across the seams in pixels (None: the default, 0: off); ``region``
-        is the part (x, y, width, height) that is wanted (None: all). Raises CaeError; ModelMismatch
-        if the file was made with other weights; NncodecError for a region that is not inside.
+        is the part (x, y, width, height) that is wanted (None: all). A file of more than
+        ``max_pixels`` (None: no limit) is refused. Raises CaeError; ModelMismatch if it was made
+        with other weights; NncodecError for a region that is not inside.
         """
         with opened(data) as file:
             reader = Reader(file, max_pixels=max_pixels)
@@ -169,7 +170,8 @@ class Codec:
             opacity = alpha.decode(reader.alpha, header, errors, wanted.rows)
         pixels, lost = self.engine.decode(reader, decoded, errors, seams, stages, progress)
         for part in lost:
-            put(pixels, header, part, blank(part, header.patch))
+            place = shown(header, part)
+            pixels[place.rows, place.columns] = GREY
         smooth_seams(pixels, header, tile, window, method)
         if region is not None:  # as copies, so that the rest need not be kept
             pixels = pixels[wanted.rows, wanted.columns].copy()
@@ -207,17 +209,10 @@ class Codec:
                 "name their file with --weights"
             )
         engine = self.engine
-        if (header.patch, header.channels, header.side) != (
-            engine.patch,
-            engine.channels,
-            engine.side,
-        ):
+        due = engine.patch, engine.channels, engine.side
+        if (header.patch, header.channels, header.side) != due:
             raise Damaged(f"the header's patches are not those of {self.model}")
         engine.check(header)
-
-
-def blank(tile: Tile, patch: int) -> NDArray[np.uint8]:
-    return np.full((tile.rows * patch, tile.columns * patch, 3), GREY, np.uint8)
 
 
 def smooth_seams(
@@ -256,7 +251,11 @@ def compress(
     entropy: Entropy = "auto",
     metadata: Collection[str] = METADATA,
 ) -> bytes:
-    """Compress an image to the content of a .cae file; see :meth:`Codec.compress`."""
+    """Compress ``image`` to the content of a .cae file.
+
+    The model is loaded once a process. ``model``, ``device`` and ``weights`` are those of
+    :class:`Codec`, the other arguments those of :meth:`Codec.compress`.
+    """
     return codec_for(model, device, named(weights)).compress(
         image,
         quality=quality,
@@ -278,12 +277,15 @@ def decompress(
     region: tuple[int, int, int, int] | None = None,
     max_pixels: int | None = MAX_PIXELS,
 ) -> Image.Image:
-    """Decompress a .cae file with the model that its header names; see :meth:`Codec.decompress`."""
+    """Decompress the .cae file ``data`` with the model that its header names.
+
+    ``device`` and ``weights`` are those of :class:`Codec`, the other arguments those of
+    :meth:`Codec.decompress`. ModelMismatch if the model is neither shipped nor in ``weights``.
+    """
     with opened(data) as file:
         reader = Reader(file, max_pixels=max_pixels)
         codec = codec_for(model_of(reader.header, weights), device, named(weights))
-        picture = codec.decompress_from(reader, smooth=smooth, region=region)
-        return picture_to_pil(picture)
+        return picture_to_pil(codec.decompress_from(reader, smooth=smooth, region=region))
 
 
 def named(weights: StrPath | None) -> str | None:

@@ -15,7 +15,7 @@ A file is a signature, a version, and chunks:
         body
         checksum  u32      CRC-32 (that of zlib) of n as u32, kind, length and body, where n is
                            the number of chunks of this kind before it in the file (so no two can
-                           be exchanged, and none can be lost unseen)
+                           be exchanged, and no A or D can be lost unseen)
 
     H  header
         width, height      varint   pixels, 1..2^24 each, together at most 2^32

@@ -33,18 +33,26 @@ def atomic_output(
         with _create(temporary, "xb", path) as file:
             yield file
         check_output(path, force, source=source)  # what has come into being meanwhile is kept
-        os.replace(temporary, target)
+        with _blamed(path):
+            os.replace(temporary, target)
     except BaseException:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # it was never made, or its folder has gone
             os.unlink(temporary)
         raise
 
 
 def _create(path: str, mode: Literal["wb", "xb"], shown: StrPath) -> BinaryIO:
-    try:
+    with _blamed(shown):
         return open(path, mode)
+
+
+@contextmanager
+def _blamed(path: StrPath) -> Iterator[None]:
+    """Turn the system's error, which may name a temporary file, into one that names `path`."""
+    try:
+        yield
     except OSError as error:
-        raise OutputError(f"{os.fspath(shown)}: cannot be written: {error.strerror}") from None
+        raise OutputError(f"{os.fspath(path)}: cannot be written: {error.strerror}") from None
 
 
 def check_output(path: StrPath, force: bool = False, *, source: StrPath | None = None) -> None:
@@ -52,6 +60,8 @@ def check_output(path: StrPath, force: bool = False, *, source: StrPath | None =
     name = os.fspath(path)
     if os.path.isdir(path):
         raise OutputError(f"{name}: is a folder")
+    if os.path.islink(os.path.realpath(path)):
+        raise OutputError(f"{name}: is a link that leads to itself")
     if source is not None and os.path.exists(path) and os.path.samefile(path, source):
         raise OutputError(f"{name}: is the input; choose another output")
     if os.path.isfile(path) and not force:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -118,15 +117,26 @@ def write_image(picture: Picture, file: BinaryIO, format: str = "png") -> None:
         write_all(file, whole.getvalue())
 
 
+class _Unnumbered:
+    """A file less its number, by which Pillow would write, and not notice when a disk is full."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write, self.flush, self.seek, self.tell = file.write, file.flush, file.seek, file.tell
+
+
 def _save(picture: Picture, file: BinaryIO, format: str) -> None:
     image = to_pil(picture)
     options = dict(_OPTIONS[format])
     try:
         if format != "ppm":
             options |= _metadata(picture.metadata, format)
-        image.save(file, format, **options)
-    except (ValueError, SyntaxError, struct.error) as error:  # metadata that do not fit or parse
-        raise OutputError(f"cannot be written as {format}: {one_line(error)}; use png") from None
+        image.save(cast(BinaryIO, _Unnumbered(file)), format, **options)
+    except (OSError, MemoryError):
+        raise  # of the machine, and not of the picture
+    except Exception as error:  # Pillow raises nearly anything on metadata that do not parse
+        other = "webp" if format == "png" else "png"
+        message = f"cannot be written as {format}: {one_line(error)}; use {other}"
+        raise OutputError(message) from None
 
 
 def _metadata(metadata: Metadata, format: str) -> dict[str, Any]:

@@ -234,7 +234,7 @@ def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
     return Metadata(
         icc=_bytes(image.info.get("icc_profile"), "ICC", notes),
         exif=(exif.removeprefix(EXIF_PREFIX) or None) if exif else None,
-        xmp=_bytes(image.info.get("xmp"), "XMP", notes),
+        xmp=_xmp(image, notes),
     )
 
 
@@ -244,6 +244,18 @@ def _bytes(value: Any, name: str, notes: list[str]) -> bytes | None:
         return None
     if not isinstance(data, bytes) or len(data) > MAX_OPTIONAL_BYTES:
         notes.append(f"{name} of an unusual form or over {MAX_OPTIONAL_BYTES} bytes is dropped")
+        return None
+    return data
+
+
+def _xmp(image: Image.Image, notes: list[str]) -> bytes | None:
+    """The XMP packet, if it is text: PNG files hold it in no other form."""
+    data = _bytes(image.info.get("xmp"), "XMP", notes)
+    try:
+        if data is not None:
+            data.decode()
+    except UnicodeDecodeError:
+        notes.append("XMP that is not UTF-8 is dropped")
         return None
     return data
 

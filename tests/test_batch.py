@@ -18,6 +18,7 @@ import torch
 from click.testing import Result
 from PIL import Image
 
+from nncodec.formats.errors import OutputError
 from nncodec.formats.files import atomic_output
 
 Run = Callable[..., Result]
@@ -291,7 +292,7 @@ def test_what_is_taken_back_never_appears(folder: Path) -> None:
 
     outputs = Outputs()
     job = Job(None, folder / "a.cae")
-    with pytest.raises(FileNotFoundError), outputs.open(job, force=False) as file:
+    with pytest.raises(OutputError, match="a.cae"), outputs.open(job, force=False) as file:
         file.write(b"half")
         outputs.take_back()
     assert files(folder) == {}
@@ -307,8 +308,8 @@ def command(weights: tuple[str, ...], *more: str) -> list[str]:
 def test_interrupting_busy_workers_leaves_nothing_half_written(
     album: Path, weights: tuple[str, ...], number: signal.Signals
 ) -> None:
-    os.mkfifo("album/9.png")  # a worker waits for it, whatever it is told
-    process = subprocess.Popen(command(weights, "-j", "2"), stderr=subprocess.PIPE)
+    os.mkfifo("9.png")  # a worker waits for it, whatever it is told
+    process = subprocess.Popen(command(weights, "-j", "2", "9.png"), stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while len(list(Path("out").glob("**/*.cae"))) < 8 and time.monotonic() < deadline:
         time.sleep(0.05)

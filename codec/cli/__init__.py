@@ -7,6 +7,7 @@ inside its function, so that ``--help``, ``info`` and ``verify`` answer at once.
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -64,8 +65,11 @@ class Main(click.Group):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         run = super().main
-        # The name is fixed, so that `python -m nncodec` and completion agree with the script.
-        raise SystemExit(exit_status(lambda: run(args, prog_name or "nncodec", **extra)))
+        with warnings.catch_warnings():
+            # Libraries' remarks about odd files are two lines each. What matters is in the notes.
+            warnings.filterwarnings("ignore", module=r"PIL\.|torch\._weights")
+            # The name is fixed, so that `python -m nncodec` and completion agree with the script.
+            raise SystemExit(exit_status(lambda: run(args, prog_name or "nncodec", **extra)))
 
 
 def print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

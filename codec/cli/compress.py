@@ -12,12 +12,13 @@ from nncodec.formats.cae import Reader
 from nncodec.formats.errors import OutputError
 from nncodec.weights import entry
 
-from .batch import Settings, run
+from .batch import run
 from .network import Network
 from .operands import Direction, Job
 from .options import (
     ByteCount,
     ModelId,
+    engine_options,
     kept_metadata,
     network_options,
     output_options,
@@ -27,6 +28,7 @@ from .options import (
 )
 from .progress import counting
 from .reports import Outcome
+from .settings import Settings
 from .sources import open_input
 
 if TYPE_CHECKING:
@@ -155,6 +157,7 @@ def check_form(decoded: Picture, original: Picture) -> None:
     metavar="CODING",
     help="Coding of the bits: raw, zstd, context, or auto (the default), the smallest of them.",
 )
+@engine_options
 @network_options
 @pixel_options
 @report_options
@@ -198,7 +201,7 @@ def compress(
         raise click.UsageError("give one of -q, -b, --size and --psnr")
     if model and not weights:
         entry(model)  # a name that is wrong ends the batch before it begins
-    settings = Settings(**batch)
+    settings = Settings(**batch, device=device)
     jobs = settings.plan(inputs, DIRECTION)
     with Network(device, batch_size, weights, settings.workers(jobs)) as network:
         encoder = Encoder(

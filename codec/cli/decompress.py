@@ -13,11 +13,12 @@ import click
 from nncodec.formats.cae import Reader
 from nncodec.formats.errors import OutputError
 
-from .batch import Settings, run
+from .batch import run
 from .network import Network
 from .operands import Direction, Job
 from .options import (
     METADATA,
+    engine_options,
     kept_metadata,
     network_options,
     output_options,
@@ -27,6 +28,7 @@ from .options import (
 )
 from .progress import counting
 from .reports import Outcome
+from .settings import Settings
 from .sources import open_input
 
 if TYPE_CHECKING:
@@ -175,6 +177,7 @@ def check_image(picture: Picture, format: str, file: BinaryIO) -> None:
     is_flag=True,
     help="Write what a cut or damaged file still holds; the exit status stays 1.",
 )
+@engine_options
 @network_options
 @pixel_options
 @report_options
@@ -217,7 +220,7 @@ def decompress(
     """
     from nncodec.formats.images import FORMATS
 
-    settings = Settings(**batch)
+    settings = Settings(**batch, device=device)
     if smooth is not None and smooth % 2:
         raise click.BadParameter("a window lies evenly across a seam", param_hint="--smooth")
     suffix = next(suffix for suffix, known in FORMATS.items() if known == (format_ or "png"))

@@ -1,11 +1,14 @@
 """The one place where failures end: each becomes one line on standard error and an exit status."""
 
+from __future__ import annotations
+
 import errno
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -57,14 +60,28 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def complain_about(error: Exception, subject: str | None = None) -> str:
+@dataclass(frozen=True)
+class Failure:
+    """What is to be told of an error, for a process that not every exception can be sent to."""
+
+    message: str
+    trace: str = ""  # of an error that was not foreseen
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        foreseen = isinstance(error, NncodecError)
+        return cls(describe(error), "" if foreseen else "".join(traceback.format_exception(error)))
+
+
+def complain_about(error: Exception | Failure, subject: str | None = None) -> str:
     """Report ``error``, with its traceback if -v was given; return the message.
 
     ``subject`` is the file that it befell; it is not named twice.
     """
-    if is_verbose() and not isinstance(error, NncodecError):
-        traceback.print_exception(error)
-    message = describe(error)
+    failure = error if isinstance(error, Failure) else Failure.of(error)
+    if is_verbose():
+        click.echo(failure.trace, err=True, nl=False)
+    message = failure.message
     if subject is not None:
         message = message.removeprefix(f"{subject}: ")
         complain(f"{subject}: {message}")

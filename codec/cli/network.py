@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Condition, Lock
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,6 +38,10 @@ class Network:
         self.inside: list[int] = []  # the pixels of each picture in a room
         self.processors = 1
         self.stack = ExitStack()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be sent to another process as one that has loaded nothing yet."""
+        return Network, (self.device, self.batch_size, self.weights, self.workers)
 
     def __enter__(self) -> Network:
         return self

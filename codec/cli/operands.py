@@ -111,7 +111,8 @@ def inputs_at(
     elif path.is_dir():
         yield Job(path, problem="is a folder; use -r to take the files in it"), PurePath()
     elif not path.exists():
-        yield Job(path, problem="no such file"), PurePath()
+        problem = "a link that leads nowhere" if path.is_symlink() else "no such file"
+        yield Job(path, problem=problem), PurePath()
     else:
         yield Job(path), PurePath()
 
@@ -127,7 +128,9 @@ def walk(folder: Path, suffixes: Sequence[str], filters: Filters) -> Iterator[tu
             below = path.relative_to(folder)
             if filters.admit(below, suffixes):
                 found = True
-                yield Job(path), below
+                # A pipe would be waited for, and nobody has named it.
+                special = path.exists() and not path.is_file()
+                yield Job(path, problem="is a pipe or a device" if special else ""), below
     for error in unreadable:
         yield Job(Path(error.filename), problem=f"{error.strerror}".lower()), PurePath()
     if not found and not unreadable:

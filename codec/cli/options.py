@@ -1,6 +1,5 @@
 """The options that commands share, and the types of their values."""
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ from .errors import VERBOSE
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+ENGINES = ("local", "ray")
 METADATA = ("exif", "icc", "xmp")
 SUFFIXES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
@@ -101,11 +101,6 @@ def together(decorators: Sequence[Callable[[F], F]]) -> Callable[[F], F]:
     return decorate
 
 
-def default_jobs() -> int:
-    """Enough to read, code and write beside the network, in little memory."""
-    return min(2, os.cpu_count() or 1)
-
-
 def remember_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
     ctx.meta[VERBOSE] = value
     return value
@@ -158,11 +153,27 @@ output_options: Callable[[F], F] = together(
             "-j",
             "--jobs",
             type=click.IntRange(1, 256),
-            default=default_jobs,
             envvar="NNCODEC_JOBS",
             show_envvar=True,
             metavar="N",
             help="Inputs worked on at once; default: 2, or 1 on a single processor.",
+        ),
+    ]
+)
+
+engine_options: Callable[[F], F] = together(
+    [
+        click.option(
+            "--engine",
+            type=click.Choice(ENGINES),
+            default="local",
+            metavar="ENGINE",
+            help="local (the default), or ray: -j actors, by default one for each GPU or CPU.",
+        ),
+        click.option(
+            "--address",
+            metavar="ADDRESS",
+            help="The Ray cluster to work on; default: RAY_ADDRESS, or Ray on this machine alone.",
         ),
     ]
 )

@@ -11,10 +11,11 @@ import click
 from nncodec.formats.cae import Reader
 from nncodec.formats.stages import first_stages
 
-from .batch import Settings, run
+from .batch import run
 from .operands import Direction, Job
 from .options import ByteCount, output_options, report_options
 from .reports import Outcome
+from .settings import Settings
 from .sources import open_input
 
 DIRECTION = Direction(inputs=(".cae",), outputs=(".cae",), suffix=".cae")
