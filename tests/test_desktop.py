@@ -5,6 +5,7 @@ import os
 import pty
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -180,6 +181,21 @@ def test_thumbnails(nncodec: Run, folder: Path, lake: Image.Image) -> None:
     nncodec("thumbnail", "turned.cae", "small.png", "-f")  # never larger than the picture
     with Image.open("small.png") as small:
         assert small.size == (80, 120)
+
+
+@pytest.mark.parametrize(("kind", "value"), [(1, b"0"), (2, b"a")])
+def test_made_up_exif_does_not_stop_a_thumbnail(
+    nncodec: Run, folder: Path, lake: Image.Image, kind: int, value: bytes
+) -> None:
+    """An orientation, and a resolution that is a byte or a text: Pillow raises a TypeError."""
+    entries = [(0x0112, 3, b"\6\0"), (0x011A, kind, value)]
+    tags = b"".join(struct.pack("<HHI4s", tag, kind, 1, value) for tag, kind, value in entries)
+    picture = lake.resize((60, 40))
+    picture.info["exif"] = b"Exif\0\0II*\0\x08\0\0\0" + b"\2\0" + tags + bytes(4)
+    Path("odd.cae").write_bytes(library.compress(picture))
+    nncodec("thumbnail", "odd.cae", "small.png", "-s", "30")
+    with Image.open("small.png") as small:
+        assert small.size == (30, 20)
 
 
 def test_no_thumbnail_of_a_bad_file(nncodec: Run, folder: Path) -> None:

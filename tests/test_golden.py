@@ -1,10 +1,12 @@
 """Files that must decode for good: the same bits everywhere, the same pixels to one level.
 
-`python tests/test_golden.py` writes tests/data/golden anew, for when the format or the weights
-change before a release; afterwards, never again.
+`python tests/test_golden.py` tells what this machine makes of them, as JSON: whether the bits are
+the same, and by how many levels pixels differ at most. With `write` it writes tests/data/golden
+anew, for when the format or the weights change before a release; afterwards, never again.
 """
 
 import json
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image
 
 from nncodec import Codec
+from nncodec.api import codec_for
 from nncodec.formats.bits import Entropy
 from nncodec.formats.cae import Coding, Reader
 from nncodec.models.bitplane import BITPLANE
@@ -45,6 +48,14 @@ def bits_hash(codec: Codec, path: Path, coding: Entropy) -> str:
     return digest.hexdigest()
 
 
+def difference(codec: Codec, model: str, coding: Entropy) -> int:
+    """The largest difference of a decoded sample to the one that was decoded when it was made."""
+    with Image.open(GOLDEN / f"v1-{model}.png") as image:
+        expected = np.asarray(image).astype(np.int16)
+    decoded = codec.decompress(GOLDEN / f"v1-{model}-{coding}.cae")
+    return int(np.abs(np.asarray(decoded).astype(np.int16) - expected).max())
+
+
 @pytest.mark.parametrize(("model", "coding"), FILES)
 def test_golden_bits(model: str, coding: Entropy) -> None:
     known = json.loads((GOLDEN / "bits.json").read_text())
@@ -57,11 +68,28 @@ def test_golden_bits(model: str, coding: Entropy) -> None:
 @pytest.mark.parametrize("model", manifest())
 def test_golden_pixels(model: str) -> None:
     codec = Codec(model, "cpu")
-    with Image.open(GOLDEN / f"v1-{model}.png") as image:
-        expected = np.asarray(image).astype(np.int16)
     for coding in codings(manifest()[model]):
-        decoded = codec.decompress(GOLDEN / f"v1-{model}-{coding}.cae")
-        assert np.abs(np.asarray(decoded).astype(np.int16) - expected).max() <= 1
+        assert difference(codec, model, coding) <= 1
+
+
+def test_every_model_and_coding_has_a_small_file() -> None:
+    names = {f"v1-{model}-{coding}.cae" for model, coding in FILES}
+    names |= {f"v1-{model}.png" for model in manifest()}
+    assert {path.name for path in GOLDEN.iterdir()} == names | {"bits.json"}
+    assert max(path.stat().st_size for path in GOLDEN.iterdir()) < 32_000
+    assert len(FILES) == 3 * len(manifest()) - 2
+
+
+def check() -> dict[str, tuple[bool, int]]:
+    """For each file, whether its bits are the same, and the largest difference of its pixels."""
+    known = json.loads((GOLDEN / "bits.json").read_text())
+    found = {}
+    for model, coding in FILES:
+        codec = codec_for(model, "cpu")
+        name = f"v1-{model}-{coding}"
+        same = bits_hash(codec, GOLDEN / f"{name}.cae", coding) == known[name]
+        found[name] = same, difference(codec, model, coding)
+    return found
 
 
 def write() -> None:
@@ -82,4 +110,7 @@ def write() -> None:
 
 
 if __name__ == "__main__":
-    write()
+    if sys.argv[1:] == ["write"]:
+        write()
+    else:
+        print(json.dumps(check(), indent=2))

@@ -163,6 +163,13 @@ def test_verify_notices_every_flipped_bit_and_every_cut(nncodec: Run, cae: Path)
     assert len(result.stderr.splitlines()) == len(records)
 
 
+def test_verify_takes_no_more_pixels_than_it_is_told(nncodec: Run, cae: Path) -> None:
+    assert nncodec("verify", "made.cae", "--max-pixels", "60000").exit_code == 0
+    error = nncodec("verify", "made.cae", "--max-pixels", "59999", status=1).stderr
+    assert error.startswith("nncodec: made.cae: ") and error.count("\n") == 1
+    assert "300 x 200 pixels are more than 59999; allow it with --max-pixels" in error
+
+
 def test_verify_deep_needs_the_weights(nncodec: Run, cae: Path, photo_cae: Path) -> None:
     assert "weights" in nncodec("verify", "--deep", "made.cae", status=1).stderr
     assert nncodec("verify", "--deep", "photo.cae").stdout.startswith("photo.cae: ok, 1 segment")

@@ -153,8 +153,20 @@ Evaluation = tuple[list[int], NDArray[np.float32], int, list[int]]
 
 
 @pytest.fixture
-def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[Evaluation]:
-    """Notes what every evaluation of the network is given: channels, middles, colour, situation."""
+def processors() -> Iterator[None]:
+    """A process that computes with as many threads afterwards as before."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def evaluations(monkeypatch: pytest.MonkeyPatch, processors: None) -> list[Evaluation]:
+    """Notes what every evaluation of the network is given: channels, middles, colour, situation.
+
+    With one thread, so that they come one after another.
+    """
+    torch.set_num_threads(1)
     noted: list[Evaluation] = []
 
     class Noting(View):
@@ -197,6 +209,18 @@ def test_no_evaluation_sees_what_is_decoded_later(
     for (*mine, where, a), (*theirs, there, b) in zip(encoded, evaluations, strict=True):
         assert (where, a, mine[0]) == (there, b, theirs[0])
         assert mine[1].tolist() == theirs[1].tolist()
+
+
+def test_stages_come_out_alike_side_by_side(
+    models: dict[int, PlaneModel], processors: None
+) -> None:
+    latent = random_latent(np.random.default_rng(4), 9, 8, 5)
+    payloads, left = [], []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        payloads.append(models[5].encode(latent, 640, 4))
+        left.append(torch.get_num_threads())
+    assert payloads[0] == payloads[1] == payloads[2] and left == [1, 2, 3]
 
 
 def test_the_last_plane_costs_what_it_is_coded_to(models: dict[int, PlaneModel]) -> None:

@@ -17,7 +17,7 @@ from .contents import Record, contents, extent, segment_line, segment_record, ta
 from .errors import FAILURE, SUCCESS, complain_about
 from .network import Network
 from .operands import Filters, Job, default_operand, inputs
-from .options import json_option, network_options, verbose_option
+from .options import json_option, max_pixels_option, network_options, verbose_option
 from .segment_map import draw
 from .sources import open_input
 
@@ -65,6 +65,7 @@ def info(ctx: click.Context, files: tuple[str, ...], as_json: bool, verbose: boo
 @click.command()
 @click.argument("files", nargs=-1, metavar="[FILE.cae|FOLDER|-]...")
 @click.option("--deep", is_flag=True, help="Decode the image, too.")
+@max_pixels_option
 @network_options
 @json_option
 @verbose_option
@@ -74,6 +75,7 @@ def verify(
     ctx: click.Context,
     files: tuple[str, ...],
     deep: bool,
+    max_pixels: int | None,
     device: str,
     batch_size: int | None,
     weights: str | None,
@@ -91,11 +93,13 @@ def verify(
       nncodec verify photo.cae
       nncodec verify --deep --quiet cae && echo all well  # every .cae file in the folder
     """
+    from nncodec.formats.images import MAX_PIXELS
+
     network = Network(device, batch_size, weights)
 
     def check(job: Job) -> Record:
         with open_input(job) as (file, size):
-            reader = Reader(file)
+            reader = Reader(file, max_pixels=max_pixels or MAX_PIXELS)
             if deep:
                 decode(reader, network)
             else:

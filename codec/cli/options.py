@@ -220,6 +220,13 @@ network_options: Callable[[F], F] = together(
     ]
 )
 
+max_pixels_option: Callable[[F], F] = click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Refuse images that are larger than N; default: about 179 million.",
+)
+
 pixel_options: Callable[[F], F] = together(
     [
         click.option(
@@ -229,12 +236,7 @@ pixel_options: Callable[[F], F] = together(
             help="Keep all (the default), none, or a list of exif,icc,xmp.",
         ),
         click.option("--strip", is_flag=True, help="The same as --metadata icc."),
-        click.option(
-            "--max-pixels",
-            type=click.IntRange(min=1),
-            metavar="N",
-            help="Refuse images that are larger than N; default: about 179 million.",
-        ),
+        max_pixels_option,
     ]
 )
 

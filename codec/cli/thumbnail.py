@@ -63,4 +63,7 @@ def reduced(source: str, size: int, device: str) -> "Image":
         stages = stages_for(header, max(header.width, header.height) / size)
         image = to_pil(codec.decompress_from(reader, stages=stages))
     image.thumbnail((size, size))
-    return ImageOps.exif_transpose(image)
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow raises nearly anything on EXIF that do not parse: they tell nothing
+        return image

@@ -12,7 +12,9 @@ Channels differ in their largest value: their top planes are sent first, and a c
 in coding and in the network's arithmetic from its top plane on only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +65,17 @@ def widened(latent: Latent) -> Latent:
     return 2 * refined(latent)
 
 
+@contextmanager
+def single_threads(count: int) -> Iterator[Executor]:
+    """Threads that compute on one processor each."""
+    processors = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(count, None, torch.set_num_threads, (1,)) as pool:
+            yield pool
+    finally:  # the last word on this is what threads to come begin with
+        torch.set_num_threads(processors)
+
+
 class PlaneModel:
     """Codes integer latents plane by plane, with learned chances.
 
@@ -85,14 +98,26 @@ class PlaneModel:
         self.top_chances: NDArray[np.uint16] = tensors["tops"].numpy()  # (points, C, MAX_TOP)
 
     def encode(self, latent: Latent, step: int, stages: int) -> list[bytes]:
-        """The bytes of each stage of a latent (h, w, C), quantised with a step code."""
-        known = Partial(np.zeros_like(latent), tops_of(np.abs(latent).max((0, 1))))
-        payloads = []
-        for last in range(stages - 1, -1, -1):
+        """The bytes of each stage of a latent (h, w, C), quantised with a step code.
+
+        Who knows all of it need not wait for one stage to code the next: torch's threads each take
+        one, instead of parts of all products.
+        """
+        tops = tops_of(np.abs(latent).max((0, 1)))
+
+        def payload(last: int) -> bytes:
+            done = stages - 1 - last
+            known = cut(latent, last + 1) if done else np.zeros_like(latent)
             coder = Encoder()
-            self._code_stage(coder, known, latent, step, last)
-            payloads.append(coder.finish())
-        return payloads
+            self._code_stage(coder, Partial(known, tops, done), latent, step, last)
+            return coder.finish()
+
+        threads = min(torch.get_num_threads(), stages)
+        if threads == 1:
+            return [payload(last) for last in reversed(range(stages))]
+        # This switch of the whole process stays as it is until the last thread has ended.
+        with exact_arithmetic(self.network.device), single_threads(threads) as pool:
+            return list(pool.map(payload, range(stages)))[::-1]  # the longest is the last
 
     def decode(self, data: bytes, known: "Partial", step: int, last: int, name: str) -> None:
         """Bring ``known`` on by a stage whose last plane is ``last``.
