@@ -1,8 +1,8 @@
 """A network at work: tiles of a picture to bits and back, on a CPU or a GPU."""
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -34,12 +34,13 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def exact_pixels() -> AbstractContextManager[None]:
-    """Plain float32 on GPUs too, and the same from run to run."""
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
-        deterministic=True, allow_tf32=False
-    )
-    return flags
+@contextmanager
+def exact_pixels() -> Iterator[None]:
+    """Plain float32, the same from run to run, whatever the program around asks of its networks."""
+    flags = torch.backends.cudnn.flags(deterministic=True, allow_tf32=False)
+    cpu, cuda = (torch.autocast(kind, enabled=False) for kind in ("cpu", "cuda"))
+    with flags, cpu, cuda:
+        yield
 
 
 class Transform:

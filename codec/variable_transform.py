@@ -77,7 +77,8 @@ class VariableTransform:
         """The pixels (h, w, 3) of a tile, from the :func:`middles` (h, w, C) of the picture."""
         down, across = self._spans(header, tile)
         seen = middles[down.begin : down.end, across.begin : across.end]
-        found = self._output(torch.from_numpy(seen).to(self.device) / 2, step)
+        with exact_pixels():
+            found = self._output(torch.from_numpy(seen).to(self.device) / 2, step)
         levels = found.round().clamp(0, 255).to(torch.uint8)
         whole: Pixels = levels.cpu().numpy()
         return whole[to_pixels(down.keep, STRIDE), to_pixels(across.keep, STRIDE)]
@@ -110,7 +111,7 @@ class VariableTransform:
         """
         down, across = self._spans(header, tile)
         around = slice(down.begin, down.end), slice(across.begin, across.end)
-        with torch.enable_grad(), self._rough():
+        with exact_pixels(), self._rough(), torch.enable_grad():
             seen = torch.from_numpy(latent[around]).to(self.device, torch.float32).requires_grad_()
             found = self._output(seen, step)
             found = found[to_pixels(down.keep, STRIDE), to_pixels(across.keep, STRIDE)]
@@ -125,9 +126,8 @@ class VariableTransform:
     def _output(self, values: Tensor, step: int) -> Tensor:
         """The pixels (16 h, 16 w, 3), from 0 to 255 but for errors, of a latent (h, w, C)."""
         level = level_of(step).to(self.device)
-        with exact_pixels():
-            latent = values.permute(2, 0, 1)[None] * self.network.gains.unscale(level)
-            found: Tensor = self.network.synthesis(latent, level)
+        latent = values.permute(2, 0, 1)[None] * self.network.gains.unscale(level)
+        found: Tensor = self.network.synthesis(latent, level)
         return found[0].permute(1, 2, 0) + 127.5
 
     def _spans(self, header: Header, tile: Tile) -> tuple[Span, Span]:

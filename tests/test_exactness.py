@@ -81,7 +81,20 @@ def threads(request: pytest.FixtureRequest) -> Iterator[None]:
 def test_threads(case: Case, threads: None) -> None:
     codec, data, latent, pixels = case
     assert (latent_of(codec, data) == latent).all()
-    assert differ(pixels_of(codec, data), pixels) <= 1
+    assert (pixels_of(codec, data) == pixels).all()
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_an_encoder_decides_alike_with_any_threads(
+    lake: Image.Image, monkeypatch: pytest.MonkeyPatch, quick: bool
+) -> None:
+    codec, before, files = codec_for(BITPLANE, "cpu"), torch.get_num_threads(), set()
+    monkeypatch.setattr(codec.engine.transform, "bf16", quick)
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        files.add(codec.compress(lake.crop((0, 0, 200, 150)), effort=3))
+    torch.set_num_threads(before)
+    assert len(files) == 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
@@ -110,12 +123,11 @@ def rough_products() -> AbstractContextManager[None]:
     return torch.autocast("cpu", torch.bfloat16)
 
 
-# The largest difference of pixels that is allowed. A program that puts its own autocast around
-# asks for coarser pixels; of the bits none may change.
+# The largest difference of pixels that is allowed.
 SURROUNDINGS = {
     "as is": (nullcontext, 0),
     "plain": (plain_kernels, 1),
-    "bf16": (rough_products, 12),
+    "bf16": (rough_products, 0),
 }
 
 
@@ -125,9 +137,7 @@ def test_kernels_and_precision(case: Case, name: str) -> None:
     surroundings, most = SURROUNDINGS[name]
     with surroundings():
         assert (latent_of(codec, data) == latent).all()
-        found = pixels_of(codec, data)
-    assert differ(found, pixels) <= most
-    assert (found != pixels).mean() > 0.01 or name != "bf16"  # it has reached the network
+        assert differ(pixels_of(codec, data), pixels) <= most
 
 
 @pytest.mark.slow

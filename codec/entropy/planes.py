@@ -70,7 +70,7 @@ def single_threads(count: int) -> Iterator[Executor]:
     """Threads that compute on one processor each."""
     processors = torch.get_num_threads()
     try:
-        with ThreadPoolExecutor(count, None, torch.set_num_threads, (1,)) as pool:
+        with ThreadPoolExecutor(count, initializer=lambda: torch.set_num_threads(1)) as pool:
             yield pool
     finally:  # the last word on this is what threads to come begin with
         torch.set_num_threads(processors)

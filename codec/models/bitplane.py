@@ -31,6 +31,20 @@ def trade_off(level: Tensor) -> Tensor:
     return TRADE * torch.exp(-2 * level)
 
 
+class Pointwise(nn.Conv2d):
+    """A convolution of squares that do not overlap, most often of 1x1, as a product of matrices.
+
+    What oneDNN's convolutions do is divide long sums among threads, so that their rounding depends
+    on how many there are.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        side = self.kernel_size[0]
+        squares = F.pixel_unshuffle(x, side) if side > 1 else x
+        rows = F.linear(squares.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias)
+        return rows.permute(0, 3, 1, 2)
+
+
 class Block(nn.Module):
     """Two residual branches, spatial and gated; each starts at zero.
 
@@ -39,11 +53,11 @@ class Block(nn.Module):
 
     def __init__(self, width: int, levelled: bool) -> None:
         super().__init__()
-        self.expand = nn.Conv2d(width, width, 1)
+        self.expand = Pointwise(width, width, 1)
         self.spread = nn.Conv2d(width, width, 3, padding=1, groups=width)
-        self.project = nn.Conv2d(width, width, 1)
-        self.gate = nn.Conv2d(width, 2 * width, 1)
-        self.merge = nn.Conv2d(width, width, 1)
+        self.project = Pointwise(width, width, 1)
+        self.gate = Pointwise(width, 2 * width, 1)
+        self.merge = Pointwise(width, width, 1)
         for last in (self.project, self.merge):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
@@ -64,8 +78,8 @@ class Block(nn.Module):
         return hidden * factor[:, :, None, None].to(hidden.dtype)
 
 
-class Linear(nn.Conv2d):
-    """A convolution without an activation, kept in float32: it carries the picture itself."""
+class Linear(Pointwise):
+    """One without an activation, kept in float32: it carries the picture itself."""
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
