@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
@@ -122,21 +123,22 @@ def test_a_device_that_is_full(nncodec: Run, photo_cae: Path, photo: Path, comma
     assert "no space left on device; free some space, or write elsewhere" in complaint(result)
 
 
-@pytest.fixture
-def limited() -> Iterator[None]:
-    """Files may have 64 bytes; what is told goes to memory."""
+@contextmanager
+def small_files() -> Iterator[None]:
+    """Files may have 64 bytes. So may what pytest says: nothing but a command in here."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("suffix", ["cae", "png", "webp", "jpg", "tiff", "ppm", "npy"])
-def test_files_that_may_not_grow(
-    nncodec: Run, photo: Path, photo_cae: Path, limited: None, suffix: str
-) -> None:
+def test_files_that_may_not_grow(nncodec: Run, photo: Path, photo_cae: Path, suffix: str) -> None:
     work = COMMANDS["compress"] if suffix == "cae" else ["decompress", "photo.cae", "-o"]
-    result = nncodec(*work, f"out.{suffix}", status=1)
+    with small_files():
+        result = nncodec(*work, f"out.{suffix}", status=1)
     assert os.strerror(errno.EFBIG).lower() in complaint(result)
     assert names(photo.parent) == ["photo.cae", "photo.png"]
 
