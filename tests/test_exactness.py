@@ -84,15 +84,16 @@ def test_threads(case: Case, threads: None) -> None:
     assert (pixels_of(codec, data) == pixels).all()
 
 
+@pytest.mark.parametrize("size", [(200, 150), (40, 30), (80, 16)])
 @pytest.mark.parametrize("quick", [False, True])
 def test_an_encoder_decides_alike_with_any_threads(
-    lake: Image.Image, monkeypatch: pytest.MonkeyPatch, quick: bool
+    lake: Image.Image, monkeypatch: pytest.MonkeyPatch, quick: bool, size: tuple[int, int]
 ) -> None:
     codec, before, files = codec_for(BITPLANE, "cpu"), torch.get_num_threads(), set()
     monkeypatch.setattr(codec.engine.transform, "bf16", quick)
     for count in (1, 2, 3):
         torch.set_num_threads(count)
-        files.add(codec.compress(lake.crop((0, 0, 200, 150)), effort=3))
+        files.add(codec.compress(lake.resize(size), effort=5))
     torch.set_num_threads(before)
     assert len(files) == 1
 

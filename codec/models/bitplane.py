@@ -17,6 +17,7 @@ WIDTH = 3 * FOLD**2  # channels of the blocks: as many as there are values
 CHANNELS = 256  # of the latent
 STEP = 29.0  # quantisation step, in 8-bit levels of an orthonormal transform, at level 0
 UNIT = 32.0  # 8-bit levels that are 1 to the first layer
+FEW = 128  # rows of a product of matrices, which are filled up with zeros
 LEVELS = (-0.7, 2.0)  # that the weights are trained for; beyond, only the step goes on
 TRADE = 0.03  # bits per pixel that one 8-bit level squared of error weighs, at level 0
 
@@ -35,14 +36,18 @@ class Pointwise(nn.Conv2d):
     """A convolution of squares that do not overlap, most often of 1x1, as a product of matrices.
 
     What oneDNN's convolutions do is divide long sums among threads, so that their rounding depends
-    on how many there are.
+    on how many there are. Products of matrices do so where there are but a few rows for each.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         side = self.kernel_size[0]
-        squares = F.pixel_unshuffle(x, side) if side > 1 else x
-        rows = F.linear(squares.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias)
-        return rows.permute(0, 3, 1, 2)
+        seen = (F.pixel_unshuffle(x, side) if side > 1 else x).permute(0, 2, 3, 1)
+        rows = seen.flatten(0, 2)
+        count = len(rows)
+        if count < FEW:
+            rows = F.pad(rows, (0, 0, 0, FEW - count))
+        found = F.linear(rows, self.weight.flatten(1), self.bias)[:count]
+        return found.reshape(*seen.shape[:3], -1).permute(0, 3, 1, 2)
 
 
 class Block(nn.Module):
