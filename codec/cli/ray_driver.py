@@ -28,6 +28,7 @@ from .settings import Settings
 from .worker import Attempt, Work, Worker
 
 NODE = f"the Ray node {socket.gethostname()}"
+ANSWER = 10  # seconds that a cluster has to answer in
 STORE = 80_000_000  # bytes for Ray's objects on this machine: they are names and numbers
 
 
@@ -159,7 +160,10 @@ def connect(settings: Settings) -> None:
     if address == "local":
         processors = max(settings.jobs or 0, os.cpu_count() or 1)
         own = {"num_cpus": processors, "object_store_memory": STORE, "include_dashboard": False}
+    host, _, port = address.rpartition(":")
     try:
+        if port.isdigit() and "/" not in host:  # Ray itself would ask for minutes
+            socket.create_connection((host, int(port)), ANSWER).close()
         ray.init(address, log_to_driver=False, **own)
     except Exception as error:
         reason = one_line(error.__cause__ or error).partition(". ")[0]
