@@ -193,6 +193,16 @@ def plane_tensors() -> PlaneTensors:
     return made
 
 
+@pytest.fixture
+def album(folder: Path, lake: Image.Image) -> Path:
+    """A folder album with 8 small images, two of them in the folder sub."""
+    (folder / "album" / "sub").mkdir(parents=True)
+    for number in range(8):
+        image = lake.crop((40 * number, 10 * number, 40 * number + 60, 10 * number + 30 + number))
+        image.save(folder / "album" / ("sub" if number > 5 else "") / f"{number}.png")
+    return folder / "album"
+
+
 @pytest.fixture(scope="session")
 def plane_outputs() -> Callable[..., Any]:
     """One look of a plane model's network at a latent as it is.

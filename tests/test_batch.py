@@ -32,16 +32,6 @@ def weights(bitplane: Path) -> tuple[str, ...]:
     return ("--weights", str(bitplane), *FAST)
 
 
-@pytest.fixture
-def album(folder: Path, lake: Image.Image) -> Path:
-    """A folder album with 8 small images, two of them in the folder sub."""
-    (folder / "album" / "sub").mkdir(parents=True)
-    for number in range(8):
-        image = lake.crop((40 * number, 10 * number, 40 * number + 60, 10 * number + 30 + number))
-        image.save(folder / "album" / ("sub" if number > 5 else "") / f"{number}.png")
-    return folder / "album"
-
-
 def files(folder: str | Path) -> dict[str, bytes]:
     """The content of all files in a folder, hidden ones too."""
     paths = [path for path in Path(folder).rglob("*") if path.is_file()]
