@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -18,12 +19,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from nncodec.api import Codec, codec_for
+from nncodec.cli.network import keep_memory
 from nncodec.evaluate.peers import PEERS, nearest
 from nncodec.evaluate.table import Table, aligned
 from nncodec.formats.cae import Reader
 from nncodec.formats.images import read_image, write_image
 
-Batches = Sequence[tuple[Tensor, ...]]  # the arguments of every call
+Batches = Sequence[tuple[bool, tuple[Any, ...]]]  # of every call: whether in bfloat16; arguments
 
 SAMPLES = Path(__file__).parents[1] / "tests" / "data"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
@@ -34,10 +36,11 @@ class Recorder:
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self.function = function
-        self.batches: list[tuple[Tensor, ...]] = []
+        self.batches: list[tuple[bool, tuple[Any, ...]]] = []
 
-    def __call__(self, *batch: Tensor) -> Tensor:
-        self.batches.append(tuple(tensor.clone() for tensor in batch))
+    def __call__(self, *batch: Any) -> Tensor:
+        kept = tuple(x.clone() if isinstance(x, Tensor) else x for x in batch)
+        self.batches.append((torch.is_autocast_enabled(batch[0].device.type), kept))
         return self.function(*batch)
 
 
@@ -81,9 +84,10 @@ def record(codec: Codec, images: Sequence[Path], folder: Path) -> tuple[Batches,
 
 @torch.inference_mode()
 def through(network: Callable[..., Tensor], batches: Batches) -> None:
-    """Send the batches through a bare network, and wait for the last result."""
-    for batch in batches:
-        result = network(*batch)
+    """Send the batches through a bare network as they went, and wait for the last result."""
+    for quick, batch in batches:
+        with torch.autocast(batch[0].device.type, torch.bfloat16, enabled=quick):
+            result = network(*batch)
     result.cpu()
 
 
@@ -241,6 +245,7 @@ def bench(
     images = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not images:
         raise click.UsageError(f"{folder} holds no images")
+    keep_memory()  # as the command does
     codec = codec_for(model, device, weights)
     click.echo(
         f"{codec.model}, {len(images)} images, {codec.engine.transform.device}, {repeat} rounds\n"

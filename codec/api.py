@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nncodec import weights as shipped
 from nncodec.formats import alpha
 from nncodec.formats.bits import Entropy
 from nncodec.formats.cae import Coding, Header, PadMode, Reader, Tile, Writer
@@ -18,7 +17,7 @@ from nncodec.formats.files import StrPath
 from nncodec.formats.images import MAX_PIXELS, Metadata, Picture
 from nncodec.formats.images import to_pil as picture_to_pil
 
-from .engine import load_engine
+from .engine import load_engine, model_of
 from .fixed import Seams
 from .inputs import CaeSource, ImageSource, opened, to_picture
 from .patches import Region, covering, grown, shown
@@ -66,6 +65,7 @@ class Codec:
         size: int | None = None,
         bpp: float | None = None,
         psnr: float | None = None,
+        stages: int | None = None,
         effort: int | None = None,
         entropy: Entropy = "auto",
         metadata: Collection[str] = METADATA,
@@ -73,13 +73,14 @@ class Codec:
         """Compress ``image`` (Pillow image, path, file, bytes, or uint8 (H, W[, 3 or 4])).
 
         A variable-rate model takes one of: ``quality`` from 0 to 100, ``size`` in bytes or ``bpp``
-        bits per pixel that the file may have at most, ``psnr`` in dB that it reaches at least; and
-        ``effort`` from 1, one pass, to 9, the best picture for its size (None: the default).
+        bits per pixel that the file may have at most, ``psnr`` in dB that it reaches at least;
+        ``effort`` from 1, one pass, to 9, the best picture for its size (None: the default); and
+        how many ``stages`` it is sent in (None: up to four, fewer for a small file).
         ``entropy`` is "raw", "zstd", "context" (learned probabilities) or "auto", the smallest of
         them for each segment; ``metadata`` names what is kept of "exif", "icc" and "xmp". Raises
         ImageError; NncodecError for what this model cannot do.
         """
-        target = Target(quality, size, bpp, psnr)
+        target = Target(quality, size, bpp, psnr, stages)
         return self.compress_picture(
             to_picture(image), target, effort=effort, entropy=entropy, metadata=metadata
         )
@@ -247,6 +248,7 @@ def compress(
     size: int | None = None,
     bpp: float | None = None,
     psnr: float | None = None,
+    stages: int | None = None,
     effort: int | None = None,
     entropy: Entropy = "auto",
     metadata: Collection[str] = METADATA,
@@ -262,6 +264,7 @@ def compress(
         size=size,
         bpp=bpp,
         psnr=psnr,
+        stages=stages,
         effort=effort,
         entropy=entropy,
         metadata=metadata,
@@ -291,10 +294,3 @@ def decompress(
 def named(weights: StrPath | None) -> str | None:
     """A path as what :func:`codec_for` remembers it by."""
     return None if weights is None else os.fspath(weights)
-
-
-def model_of(header: Header, weights: StrPath | None = None) -> str:
-    """The id of the model to decode with. Raises ModelMismatch if it is not at hand."""
-    if weights is None and header.model not in shipped.manifest():
-        raise ModelMismatch(f"made with {header.model}, which is not shipped; use --weights FILE")
-    return header.model

@@ -93,7 +93,8 @@ class CaeFile(AbstractContextManager["CaeFile"]):
         Raises CaeError if the file is damaged, ModelMismatch if its weights are not here, and
         NncodecError for a region that is not inside.
         """
-        from .api import codec_for, model_of, named
+        from .api import codec_for, named
+        from .engine import model_of
 
         codec = codec_for(model_of(self._header, self._weights), self._device, named(self._weights))
         reader = self._reader()

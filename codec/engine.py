@@ -3,6 +3,8 @@
 import torch
 
 from nncodec import weights as shipped
+from nncodec.formats.cae import Header
+from nncodec.formats.errors import ModelMismatch
 from nncodec.formats.files import StrPath
 
 from .checkpoint import build, build_bitplane, find_weights, load_context, parse_tensors
@@ -30,3 +32,10 @@ def load_engine(
     coder = SegmentCoder(model, *load_context(model, fingerprint, device))
     network = build(model, tensors, name)
     return model, fingerprint, FixedRate(network, coder, device, batch_size)
+
+
+def model_of(header: Header, weights: StrPath | None = None) -> str:
+    """The id of the model to decode with. Raises ModelMismatch if it is not at hand."""
+    if weights is None and header.model not in shipped.manifest():
+        raise ModelMismatch(f"made with {header.model}, which is not shipped; use --weights FILE")
+    return header.model

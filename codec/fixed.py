@@ -52,7 +52,8 @@ class FixedRate:
         """The file of a picture (H, W, 3). NncodecError if a ``target`` or ``effort`` is given."""
         if target != Target() or effort is not None:
             raise NncodecError(
-                f"{header.model} has one rate and one effort; for others use a variable-rate model"
+                f"{header.model} has one rate, one stage and one effort;"
+                " for others use a variable-rate model"
             )
 
         def segments() -> Iterator[tuple[Coding, bytes]]:

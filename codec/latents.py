@@ -22,8 +22,8 @@ from .api import Codec, codec_for, named
 from .entropy.planes import MAX_TOP
 from .fixed import FixedRate
 from .patches import assemble
-from .rate import DEFAULT_QUALITY, Target, step_of
-from .refinement import refine, rounds_of
+from .rate import DEFAULT_QUALITY, Effort, Target, effort_of, step_of
+from .refinement import refine
 from .transform import Pixels
 from .variable import VariableRate
 from .variable_transform import latent_size, middles
@@ -73,8 +73,8 @@ def encode_latents(
     if isinstance(engine, VariableRate):
         Target(quality)  # raises for what is none
         step = step_of(DEFAULT_QUALITY if quality is None else quality)
-        rounds = rounds_of(effort)
-        values = stacked(quantised(engine, *picture, step, rounds) for picture in pictures)
+        chosen = effort_of(effort)
+        values = stacked(quantised(engine, *picture, step, chosen) for picture in pictures)
     elif quality is not None or effort is not None:
         raise NncodecError(f"{codec.model} has one rate and one effort")
     else:
@@ -118,11 +118,11 @@ def levels(images: Tensor) -> Iterable[Pixels]:
 
 
 def quantised(
-    engine: VariableRate, pixels: Pixels, header: Header, step: int, rounds: int
+    engine: VariableRate, pixels: Pixels, header: Header, step: int, effort: Effort
 ) -> NDArray[np.int16]:
-    """The integers (h, w, C) of a picture for a step code, after so many rounds of refinement."""
-    latent = engine.transform.analyse(pixels, header)
-    return refine(engine.transform, engine.planes, latent, pixels, header, step, rounds)
+    """The integers (h, w, C) of a picture for a step code."""
+    latent = engine.transform.analyse(pixels, header, quick=effort.quick)
+    return refine(engine.transform, engine.planes, latent, pixels, header, step, effort.rounds)
 
 
 def signs(engine: FixedRate, pixels: Pixels, header: Header) -> NDArray[np.int8]:

@@ -109,7 +109,7 @@ class CaeImageFile(ImageFile.ImageFile):
         reader = self._reader(ImageFile.LOAD_TRUNCATED_IMAGES)
         from nncodec.formats.images import to_pil
 
-        from .api import model_of
+        from .engine import model_of
 
         with told_as(OSError):
             codec = loaded(model_of(reader.header), self._device)
@@ -143,21 +143,22 @@ def accept(prefix: bytes) -> bool:
 def save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     """Write ``image`` as a .cae file, with the options that Pillow passes on.
 
-    These are ``model``, ``device``, ``effort``, ``entropy`` and at most one of ``quality``,
-    ``size``, ``bpp`` and ``psnr``, as for :func:`nncodec.compress`; and as in Pillow's own formats,
-    ``icc_profile`` (by default that of the image), ``exif`` and ``xmp`` (by default none). Raises
-    OSError for a mode that cannot be written, ValueError for options that cannot be met.
+    These are ``model``, ``device``, ``stages``, ``effort``, ``entropy`` and at most one of
+    ``quality``, ``size``, ``bpp`` and ``psnr``, as for :func:`nncodec.compress`; and as in Pillow's
+    own formats, ``icc_profile`` (by default that of the image), ``exif`` and ``xmp`` (by default
+    none). Raises OSError for a mode that cannot be written, ValueError for options that cannot be
+    met.
     """
     from nncodec.formats.images import Metadata, from_pil
 
-    from .rate import Target
+    from .rate import MEASURES, Target
 
     options = image.encoderinfo
     exif = options.get("exif")
     if isinstance(exif, Image.Exif):
         exif = exif.tobytes()
     with told_as(ValueError), told_as(OSError, ImageError):
-        target = Target(**{name: options.get(name) for name in ("quality", "size", "bpp", "psnr")})
+        target = Target(**{name: options.get(name) for name in (*MEASURES, "stages")})
         codec = loaded(options.get("model"), options.get("device", "cpu"))
         picture = from_pil(image)
         metadata = Metadata(

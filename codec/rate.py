@@ -7,10 +7,11 @@ which both the size of the file and the error are nearly exponential: a few trie
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from nncodec.formats.cae import Coding, Header
 from nncodec.formats.errors import NncodecError
+from nncodec.formats.stages import BIT_PLANES
 
 T = TypeVar("T")
 Write = Callable[[Header, Iterable[tuple[Coding, bytes]]], bytes]  # a header and its payloads
@@ -19,6 +20,7 @@ Write = Callable[[Header, Iterable[tuple[Coding, bytes]]], bytes]  # a header an
 COARSEST, FINEST = 1062, 400
 DEFAULT_QUALITY = 60.0
 
+MEASURES = ("quality", "size", "bpp", "psnr")
 ANY = 1e15  # larger targets are nobody's
 ENOUGH = 0.99  # of what is allowed: closer is not looked for
 SLOPE = -0.004  # of the logarithm of a size, for each step code, until two tries tell
@@ -26,15 +28,16 @@ SLOPE = -0.004  # of the logarithm of a size, for each step code, until two trie
 
 @dataclass(frozen=True)
 class Target:
-    """What a file is to reach. At most one is given; none is the default quality."""
+    """What a file is to reach. At most one of the first four; none is the default quality."""
 
     quality: float | None = None  # from 0 to 100
     size: int | None = None  # bytes of the file, at most
     bpp: float | None = None  # bits per pixel of the file, at most
     psnr: float | None = None  # dB, at least
+    stages: int | None = None  # that it is sent in; None: as many as are worth while
 
     def __post_init__(self) -> None:
-        given = [name for name, value in vars(self).items() if value is not None]
+        given = [name for name in MEASURES if getattr(self, name) is not None]
         if len(given) > 1:
             raise NncodecError(f"give one of {', '.join(given)}, not {len(given)}")
         if self.quality is not None and not 0 <= self.quality <= 100:
@@ -43,12 +46,33 @@ class Target:
             value = getattr(self, name)
             if name != "quality" and not 0 < value < ANY:
                 raise NncodecError(f"{name} {value:g} is not above 0 and below {ANY:g}")
+        if self.stages is not None and not 1 <= self.stages <= BIT_PLANES:
+            raise NncodecError(f"stages are from 1 to {BIT_PLANES}, not {self.stages}")
 
     def budget(self, pixels: int) -> int | None:
         """Bytes that the file of a picture of so many pixels may have; None: any number."""
         if self.size is not None:
             return self.size
         return None if self.bpp is None else int(self.bpp * pixels / 8)
+
+
+class Effort(NamedTuple):
+    """What an encoder does for the best decisions."""
+
+    quick: bool  # whether half of the analysis must do
+    rounds: int  # of refinement
+
+
+EFFORTS = (Effort(True, 0), *(Effort(False, rounds) for rounds in (0, 2, 3, 4, 6, 8, 12, 16)))
+DEFAULT_EFFORT = 5
+
+
+def effort_of(number: int | None) -> Effort:
+    """What an effort from 1 to 9 is, the default if it is None. NncodecError for other numbers."""
+    number = DEFAULT_EFFORT if number is None else number
+    if not 1 <= number <= len(EFFORTS):
+        raise NncodecError(f"an effort is from 1 to {len(EFFORTS)}, not {number}")
+    return EFFORTS[number - 1]
 
 
 def step_of(quality: float) -> int:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nncodec.formats.cae import Header, Tile
-from nncodec.formats.errors import NncodecError
 
 from .entropy.plane_network import REFINE, SIGN, SIGNIFICANT
 from .entropy.planes import Latent, PlaneModel
@@ -25,21 +24,11 @@ from .patches import shown, split
 from .transform import Pixels, Progress
 from .variable_transform import VariableTransform, area, level_of, to_integers
 
-EFFORTS = (0, 1, 2, 3, 4, 6, 8, 12, 16)  # rounds of the efforts from 1 to 9
-DEFAULT_EFFORT = 5
 RATE = 0.025  # of a Newton step, for a round
 WAY = 0.25  # of a Newton step, for all rounds together
 LONGEST = 0.2  # quantisation steps that an element may go in a round
 TILE = 4  # patches along a side of what is synthesised at once: its activations are kept
 SAMPLE = 3  # patches along a side of the tile that curvatures are measured on
-
-
-def rounds_of(effort: int | None) -> int:
-    """Rounds of an effort, of the default if it is None. NncodecError unless it is from 1 to 9."""
-    effort = DEFAULT_EFFORT if effort is None else effort
-    if not 1 <= effort <= len(EFFORTS):
-        raise NncodecError(f"an effort is from 1 to {len(EFFORTS)}, not {effort}")
-    return EFFORTS[effort - 1]
 
 
 def refine(

@@ -12,8 +12,7 @@ from .entropy.planes import Latent, Partial, PlaneModel
 from .fixed import Seams
 from .models.bitplane import PATCH, STRIDE, Bitplane
 from .patches import Region, assemble, covering, segments_seen
-from .rate import Target, Write
-from .refinement import rounds_of
+from .rate import Target, Write, effort_of
 from .transform import Pixels, Progress
 from .variable_encoder import VariableEncoder
 from .variable_transform import TILE, VariableTransform, area, latent_size, middles
@@ -58,7 +57,7 @@ class VariableRate:
         if entropy not in ("auto", "context"):
             raise NncodecError(f"{header.model} is always context coded; leave out --entropy")
         encoder = VariableEncoder(
-            self.transform, self.planes, pixels, header, write, rounds_of(effort), progress
+            self.transform, self.planes, pixels, header, write, effort_of(effort), progress
         )
         return encoder.encode(target)
 

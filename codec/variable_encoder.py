@@ -1,6 +1,6 @@
 """The encoder of a variable-rate model: a picture to a file that meets a target."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
@@ -9,12 +9,13 @@ from nncodec.formats.errors import NncodecError
 from nncodec.formats.stages import MAX_STEP, Settings
 
 from .entropy.planes import Latent, PlaneModel
-from .rate import DEFAULT_QUALITY, Target, Write, least_within, step_of
+from .rate import DEFAULT_QUALITY, Effort, Target, Write, least_within, step_of
 from .refinement import refine
 from .transform import Pixels, Progress
 from .variable_transform import VariableTransform, area
 
-STAGES = 4  # that a picture is sent in
+STAGES = 4  # that a picture is sent in at most, if nobody says how many
+LEAST = 4096  # bytes of the first of them: one round trip over a network brings as much anyway
 LAST = MAX_STEP - 1  # the coarsest step
 
 T = TypeVar("T")
@@ -23,8 +24,8 @@ T = TypeVar("T")
 class VariableEncoder:
     """Files of one picture (H, W, 3), whose analysis runs once.
 
-    ``header`` lacks the settings, ``write`` makes a file of a header and its payloads, ``rounds``
-    of :func:`refine` follow the rounding.
+    ``header`` lacks the settings, ``write`` makes a file of a header and its payloads, ``effort``
+    says how it is analysed and how many rounds of :func:`refine` follow.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class VariableEncoder:
         pixels: Pixels,
         header: Header,
         write: Write,
-        rounds: int,
+        effort: Effort,
         progress: Progress | None = None,
     ) -> None:
         self.transform = transform
@@ -42,12 +43,14 @@ class VariableEncoder:
         self.pixels = pixels
         self.header = header
         self.write = write
-        self.rounds = rounds
+        rounds = self.rounds = effort.rounds
         self.progress = progress and (lambda patches: progress(patches / (1 + rounds)))
-        self.latent = transform.analyse(pixels, header, self.progress)
+        self.stages: int | None = None
+        self.latent = transform.analyse(pixels, header, self.progress, quick=effort.quick)
 
     def encode(self, target: Target) -> bytes:
         """The best file that meets a target. NncodecError if none does."""
+        self.stages = target.stages
         if target.psnr is not None:
             return self.accurate(target.psnr)
         budget = target.budget(self.header.width * self.header.height)
@@ -109,14 +112,14 @@ class VariableEncoder:
 
     def file(self, latent: Latent, step: int) -> bytes:
         """The file of a quantised latent (h, w, C)."""
-        header = replace(self.header, planes=STAGES, params=Settings(step).params)
-        return self.write(header, self.payloads(latent, step))
-
-    def payloads(self, latent: Latent, step: int) -> Iterator[tuple[Coding, bytes]]:
-        """Those of all segments, stage by stage."""
         header = self.header
         places = [area(header, header.segment_patches(n)) for n in range(header.n_segments)]
-        coded = [self.planes.encode(latent[place], step, STAGES) for place in places]
-        for stage in range(STAGES):
-            for segment in coded:
-                yield Coding.CONTEXT, segment[stage]
+        stages, least = self.stages or STAGES, 0
+        if self.stages is None and len(places) == 1:  # else each would choose for itself
+            least = LEAST
+        segments = [self.planes.encode(latent[place], step, stages, least) for place in places]
+        payloads = [
+            (Coding.CONTEXT, part) for stage in zip(*segments, strict=True) for part in stage
+        ]
+        settings = Settings(step).params
+        return self.write(replace(header, planes=len(segments[0]), params=settings), payloads)

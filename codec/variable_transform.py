@@ -24,7 +24,7 @@ from .models.place import place
 from .patches import Span, shown, span, split
 from .transform import Pixels, Progress, exact_pixels, to_pixels
 
-TILE = 8  # patches along a side of what goes through the network at once
+TILE = 12  # patches along a side of what goes through the network at once
 ROWS = 64  # of the latent that are quantised at once
 
 
@@ -39,17 +39,20 @@ class VariableTransform:
 
     @torch.inference_mode()
     def analyse(
-        self, pixels: Pixels, header: Header, progress: Progress | None = None
+        self,
+        pixels: Pixels,
+        header: Header,
+        progress: Progress | None = None,
+        *,
+        quick: bool = False,
     ) -> NDArray[np.float32]:
         """The latent (h, w, C) of a picture (H, W, 3), before any quantisation."""
         latent = np.empty((*latent_size(header), header.channels), np.float32)
         for tile in split(Tile(0, 0, *header.grid), TILE):
             down, across = self._spans(header, tile)
-            y = np.arange(down.begin * STRIDE, down.end * STRIDE).clip(0, header.height - 1)
-            x = np.arange(across.begin * STRIDE, across.end * STRIDE).clip(0, header.width - 1)
-            seen = pixels[y[:, np.newaxis], x].transpose(2, 0, 1)[np.newaxis]
+            seen = torch.from_numpy(window(pixels, down, across)).to(self.device) - 127.5
             with exact_pixels(), self._rough():
-                found = self.network.analysis(torch.from_numpy(seen).to(self.device) - 127.5)
+                found = self.network.analysis(seen.permute(2, 0, 1)[None], quick)
             rows, columns = area(header, tile)
             kept = found[0].float().permute(1, 2, 0)[down.keep, across.keep]
             latent[rows, columns] = kept.cpu().numpy()
@@ -149,6 +152,15 @@ def quick_in_bf16(device: torch.device) -> bool:
     known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     names = ("avx512_bf16", "amx_bf16")
     return device.type == "cpu" and any(known.get(name, False) for name in names)
+
+
+def window(pixels: Pixels, down: Span, across: Span) -> Pixels:
+    """The pixels at these latent positions, a copy; beyond the lower and right edge, the edge."""
+    top, left = down.begin * STRIDE, across.begin * STRIDE
+    height, width = down.end * STRIDE - top, across.end * STRIDE - left
+    inside = pixels[top : top + height, left : left + width]
+    missing = (0, height - inside.shape[0]), (0, width - inside.shape[1]), (0, 0)
+    return np.pad(inside, missing, "edge")
 
 
 def latent_size(header: Header) -> tuple[int, int]:

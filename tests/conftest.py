@@ -55,12 +55,12 @@ def compressed_photo() -> bytes:
     from nncodec import compress
 
     with Image.open(DATA / "lake.png") as image:
-        return compress(image.resize((40, 30)))
+        return compress(image.resize((40, 30)), stages=4)
 
 
 @pytest.fixture
 def photo_cae(folder: Path, compressed_photo: bytes) -> Path:
-    """photo.cae in the current folder: photo.png, compressed by default."""
+    """photo.cae in the current folder: photo.png, compressed in four stages."""
     (folder / "photo.cae").write_bytes(compressed_photo)
     return folder / "photo.cae"
 
@@ -218,6 +218,7 @@ def plane_outputs() -> Callable[..., Any]:
     from nncodec.entropy.board import COLOURS, Board
     from nncodec.entropy.network import exact_arithmetic
     from nncodec.entropy.plane_network import DECISIONS, PlaneNetwork, View, middle
+    from nncodec.entropy.products import wide
 
     def look(
         network: PlaneNetwork,
@@ -233,10 +234,10 @@ def plane_outputs() -> Callable[..., Any]:
         with exact_arithmetic(network.device):
             view = View(network, board, active.numpy(), board.lay(known.numpy(), "f4"))
             width = DECISIONS * len(active)
-            rows = torch.zeros(COLOURS * board.length, width, dtype=network.dtype)
+            rows = torch.zeros(COLOURS * board.length, width, dtype=wide(network.dtype))
             for colour in range(COLOURS):
                 outputs = view(colour, at).swapaxes(0, 1).reshape(board.count, -1)
-                board.run(rows, colour).copy_(outputs)
+                rows[board.run(colour)] = outputs
         found = board.gather(rows.numpy())[where]
         return torch.from_numpy(found.reshape(-1, DECISIONS, len(active)))
 
@@ -268,7 +269,7 @@ def bitplane(tmp_path_factory: pytest.TempPathFactory, plane_tensors: PlaneTenso
             basis[3 * number + colour, colour] = wave
     # (channels, a place in 8 x 8 pixels of a colour, one of four such places)
     folded = torch.from_numpy(basis.transpose(0, 1, 3, 5, 2, 4).reshape(channels, WIDTH, 2, 2))
-    torch.manual_seed(0)
+    torch.manual_seed(7)
     network = Bitplane(blocks=1, channels=channels)
     with torch.no_grad():
         for name, parameter in network.named_parameters():

@@ -67,9 +67,9 @@ def seeds() -> list[Seed]:
         for model in manifest():
             make = api.codec_for(model, "cpu").compress_picture
             if model in VARIABLE_RATE:
-                files[f"{model} small"] = make(small, Target(quality=20), effort=1)
-                files[f"{model} large"] = make(large, Target(quality=0), effort=1)
-                files[f"{model} grey"] = make(grey, Target(quality=0), effort=1)
+                files[f"{model} small"] = make(small, Target(quality=20, stages=4), effort=1)
+                files[f"{model} large"] = make(large, Target(quality=0, stages=4), effort=1)
+                files[f"{model} grey"] = make(grey, Target(quality=0, stages=4), effort=1)
             else:
                 files[f"{model} raw"] = make(small, entropy="raw")
                 files[f"{model} zstd"] = make(large, entropy="zstd")

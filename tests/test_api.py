@@ -214,7 +214,7 @@ def test_an_open_file_tells_what_it_is(bitplane: Path, lake: Image.Image) -> Non
     image = lake.resize((200, 150))
     image.info["xmp"] = b"<x/>"
     image.putalpha(7)
-    data = nncodec.compress(image, weights=bitplane, quality=55, device="cpu")
+    data = nncodec.compress(image, weights=bitplane, quality=55, stages=4, device="cpu")
     with nncodec.open(data, weights=bitplane, device="cpu") as file:
         assert (file.size, file.mode, file.stages) == ((200, 150), "RGBA", 4)
         assert (file.model, file.metadata) == ("bitplane_256", {"xmp": b"<x/>"})
@@ -229,7 +229,7 @@ def test_an_open_file_is_decoded_in_parts(
     bitplane: Path, lake: Image.Image, tmp_path: Path
 ) -> None:
     image = lake.resize((200, 150))
-    data = nncodec.compress(image, weights=bitplane, device="cpu")
+    data = nncodec.compress(image, weights=bitplane, device="cpu", stages=4)
     path = tmp_path / "lake.cae"
     path.write_bytes(data)
     whole = array(nncodec.decompress(data, weights=bitplane, device="cpu"))
@@ -246,7 +246,7 @@ def test_an_open_file_is_decoded_in_parts(
 
 def test_of_a_damaged_file_the_rest_is_decoded(bitplane: Path, lake: Image.Image) -> None:
     image = lake.resize((200, 150))
-    data = nncodec.compress(image, weights=bitplane, device="cpu")
+    data = nncodec.compress(image, weights=bitplane, device="cpu", stages=4)
     cut = data[: len(data) * 2 // 3]
     file = nncodec.open(cut, weights=bitplane, device="cpu")
     with pytest.raises(NncodecError, match="truncated"):

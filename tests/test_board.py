@@ -18,15 +18,15 @@ def test_runs_are_what_a_colour_sees(height: int, width: int) -> None:
     rows = board.lay(latent, np.float32)
     assert rows.shape == (COLOURS * board.length, 2) and rows.dtype == np.float32
     assert (board.gather(rows) == latent).all()
+    assert (np.flatnonzero(rows.max(1) == 0) == board.beyond).all()
     padded = np.pad(latent, ((1, 1), (1, 1), (0, 0)))
     for colour in range(COLOURS):
         inside = board.inside[colour][:, 0]
         where = chequer(height, width, colour)
-        assert (board.row(rows, colour) > 0).sum() == 2 * where.sum()
-        assert (np.flatnonzero(~inside) == board.outside[colour]).all()
+        assert (rows[board.row(colour)] > 0).sum() == 2 * where.sum()
         for down, across in SQUARE:
             due = padded[1 + down :, 1 + across :][:height, :width][where]
-            assert (board.run(rows, colour, down, across)[inside] == due).all()
+            assert (rows[board.run(colour, down, across)][inside] == due).all()
         there = [padded[1 + i :, 1 + j :][:height, :width][where] > 0 for i, j in NEIGHBOURS]
         assert (board.neighbours[colour][inside] == np.sum(there, 0)[:, :1]).all()
 
@@ -35,6 +35,6 @@ def test_runs_are_views_that_may_be_written() -> None:
     board = Board(4, 3)
     rows = board.lay(np.zeros((4, 3, 1)), np.int16)
     for colour in range(COLOURS):
-        board.run(rows, colour)[...] = board.inside[colour] * (colour + 1)
+        rows[board.run(colour)] = board.inside[colour] * (colour + 1)
     assert (board.gather(rows)[..., 0] == chequer(4, 3, 1) + 1).all()
     assert (rows > 0).sum() == 12

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from nncodec.entropy.network import EXACT, TOP, IntegerNetwork, Layer, Prepared, layers_of
+from nncodec.entropy.network import TOP, IntegerNetwork, Layer, Prepared, layers_of
+from nncodec.entropy.products import EXACT, wide
 from nncodec.formats.errors import WeightsError
 
 CPU = torch.device("cpu")
+FLOATS = (torch.float32, torch.float64)
 Picture = list[list[list[int]]]
 
 
@@ -125,7 +127,7 @@ def test_the_network_is_python_s_integers(
     for dtype in EXACT:
         network = IntegerNetwork(layers, largest, bound, dtype=dtype)
         results = network(inputs, step)
-        assert results.dtype == dtype
+        assert results.dtype == wide(dtype)
         assert results.tolist() == expected.tolist()
         assert network(inputs, step, where).tolist() == expected[(slice(None), *where)].tolist()
 
@@ -137,7 +139,9 @@ def test_a_shift_rounds_to_the_nearest_and_halves_up() -> None:
     assert rounded == [-2, -2, -1, -1, -1, -1, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
 
 
-def wide_network(dtype: torch.dtype = torch.float32, device: torch.device = CPU) -> IntegerNetwork:
+def wide_network(
+    dtype: torch.dtype = torch.float32, device: torch.device = CPU, largest: int = 2047
+) -> IntegerNetwork:
     """Wide enough for threads and blocks of a matrix product, its weights of twelve bits.
 
     No result of such weights survives arithmetic in bfloat16 or TF32.
@@ -149,7 +153,7 @@ def wide_network(dtype: torch.dtype = torch.float32, device: torch.device = CPU)
         random_layer(rng, 48, 48, 3, steps=2, shift=10, skip=True),
         random_layer(rng, 48, 16, 1, steps=2, shift=4),
     ]
-    fine = torch.from_numpy(rng.integers(-2047, 2048, (16, 48, 1, 1)))
+    fine = torch.from_numpy(rng.integers(-largest, largest + 1, (16, 48, 1, 1)))
     layers[3] = Layer(fine, layers[3].bias, layers[3].shift, False)
     return IntegerNetwork(layers, 1, 1 << 20, device, dtype)
 
@@ -178,12 +182,25 @@ def restored() -> Iterator[None]:
 
 @pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("dtype", EXACT)
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_threads_and_carriers_do_not_matter(
     threads: int, dtype: torch.dtype, wide_inputs: Tensor, wide_results: Tensor
 ) -> None:
     torch.set_num_threads(threads)
     assert wide_network(dtype)(wide_inputs, 1).double().equal(wide_results)
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_bytes_carry_weights_of_eight_bits(threads: int, wide_inputs: Tensor) -> None:
+    expected = wide_network(torch.float64, largest=TOP)(wide_inputs, 1)
+    torch.set_num_threads(threads)
+    network = wide_network(torch.int8, largest=TOP)
+    assert network(wide_inputs, 1).double().equal(expected)
+    alone = torch.cat([network(one[None], 1) for one in wide_inputs])
+    assert alone.double().equal(expected)
+    with pytest.raises(WeightsError, match="layer 3 .* weights beyond"):
+        wide_network(torch.int8)
 
 
 def test_the_size_of_a_batch_does_not_matter(wide_inputs: Tensor, wide_results: Tensor) -> None:
@@ -276,7 +293,7 @@ def test_the_precision_is_what_it_was_after_an_error() -> None:
 @pytest.mark.usefixtures("restored")
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("precision", ["highest", "medium"])
-@pytest.mark.parametrize("dtype", EXACT)
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_a_gpu_computes_the_same(
     precision: str, dtype: torch.dtype, wide_inputs: Tensor, wide_results: Tensor
 ) -> None:
@@ -311,7 +328,7 @@ def test_a_layer_between_some_channels_in_a_mixed_situation(size: int, data: st.
     expected = (sums >> layer.shift.long())[down, across][..., outputs]
     for dtype in EXACT:
         part = Prepared(layer, CPU, dtype).part(inputs, outputs)
-        weights = torch.tensor(situation, dtype=dtype)
+        weights = torch.tensor(situation, dtype=wide(dtype))
         results = part(picture[None, ..., inputs].to(dtype), weights, down, across)
         assert results[0].tolist() == expected.tolist()
 

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from nncodec import decompress
-from nncodec.api import codec_for, model_of
+from nncodec.api import codec_for
+from nncodec.engine import model_of
 from nncodec.formats import alpha
 from nncodec.formats.cae import Reader
 from nncodec.formats.errors import Damaged, DamagedChunk, OutputError

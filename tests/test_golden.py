@@ -101,9 +101,10 @@ def write() -> None:
     known = {}
     for model, entry in manifest().items():
         codec = Codec(model, "cpu")
+        stages = 4 if codec.variable else None
         for coding in codings(entry):
             path = GOLDEN / f"v1-{model}-{coding}.cae"
-            path.write_bytes(codec.compress(sample, entropy=coding))
+            path.write_bytes(codec.compress(sample, entropy=coding, stages=stages))
             known[path.stem] = bits_hash(codec, path, coding)
         codec.decompress(path).save(GOLDEN / f"v1-{model}.png")
     (GOLDEN / "bits.json").write_text(json.dumps(known, indent=2) + "\n")

@@ -32,6 +32,7 @@ from nncodec.entropy.plane_network import (
     situation,
 )
 from nncodec.entropy.planes import MAX_TOP, Latent, Partial, PlaneModel
+from nncodec.entropy.products import EXACT, wide
 from nncodec.entropy.weights import build_planes
 from nncodec.formats.errors import DamagedChunk, WeightsError
 
@@ -124,7 +125,7 @@ def test_threads_and_carriers_do_not_matter(plane_tensors: Made) -> None:
     assert sum(map(len, expected)) > 5_000
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        for dtype in (torch.float32, torch.float64):
+        for dtype in EXACT:
             model = PlaneModel(tensors, 40, dtype=dtype)
             assert model.encode(latent, 600, 3) == expected
         decoded(PlaneModel(tensors, 40), expected, latent, 600)
@@ -211,7 +212,7 @@ def test_no_evaluation_sees_what_is_decoded_later(
         assert mine[1].tolist() == theirs[1].tolist()
 
 
-def test_stages_come_out_alike_side_by_side(
+def test_planes_come_out_alike_side_by_side(
     models: dict[int, PlaneModel], processors: None
 ) -> None:
     latent = random_latent(np.random.default_rng(4), 9, 8, 5)
@@ -347,7 +348,7 @@ def test_the_network_is_python_s_integers(
     expected = np.array(
         reference(tensors, size.tolist(), sign.tolist(), done.tolist(), at.tolist())
     ).reshape(height, width, DECISIONS, channels)[where][..., active]
-    for dtype in (torch.float32, torch.float64):
+    for dtype in EXACT:
         outputs = plane_outputs(
             PlaneNetwork(tensors, channels, dtype=dtype),
             torch.from_numpy(size[..., active]),
@@ -357,7 +358,7 @@ def test_the_network_is_python_s_integers(
             torch.from_numpy(active),
             at,
         )
-        assert outputs.dtype == dtype
+        assert outputs.dtype == wide(dtype)
         assert outputs.tolist() == expected.tolist()
 
 

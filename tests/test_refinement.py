@@ -18,7 +18,8 @@ from nncodec import Codec, api
 from nncodec.formats.cae import Header, Reader, Tile
 from nncodec.formats.errors import NncodecError
 from nncodec.models.bitplane import trade_off
-from nncodec.refinement import EFFORTS, curvatures, error_slopes, overlap, refine, tolls
+from nncodec.rate import EFFORTS
+from nncodec.refinement import curvatures, error_slopes, overlap, refine, tolls
 from nncodec.variable_transform import level_of
 
 Run = Callable[..., Result]
@@ -176,7 +177,7 @@ def test_efforts_that_are_none(codec: Codec, scene: NDArray[np.uint8]) -> None:
     for effort in (0, len(EFFORTS) + 1):
         with pytest.raises(NncodecError, match=f"^an effort is from 1 to 9, not {effort}"):
             codec.compress(scene, effort=effort)
-    with pytest.raises(NncodecError, match="has one rate and one effort"):
+    with pytest.raises(NncodecError, match="has one rate, one stage and one effort"):
         Codec("cae_16x8x8_zero_pad_bin", "cpu").compress(scene, effort=5)
 
 

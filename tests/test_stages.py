@@ -31,7 +31,7 @@ def data(codec: Codec, lake: Image.Image) -> bytes:
     image.putalpha(Image.linear_gradient("L").resize((150, 100)))
     image.info["icc_profile"] = b"a profile"
     image.info["xmp"] = b"<x/>"
-    return codec.compress(image, quality=60)
+    return codec.compress(image, quality=60, stages=4)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_segments_stay_in_their_order(
     codec: Codec, lake: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "SEGMENT", 1)
-    data = codec.compress(lake, quality=20)
+    data = codec.compress(lake, quality=20, stages=4)
     less = first_stages(read(data), 2)
     assert [segment.payload for segment in read(less).segments()] == [
         segment.payload for segment in read(data).segments() if segment.plane < 2
@@ -151,7 +151,7 @@ def test_a_cut_file_of_several_segments(
 ) -> None:
     """Those whose next stage arrived are finer already."""
     monkeypatch.setattr(api, "SEGMENT", 1)
-    data = codec.compress(lake, quality=40)
+    data = codec.compress(lake, quality=40, stages=4)
     cut = read_index(io.BytesIO(data))[6 + 3] + 4  # the second stage of segments 0 to 2
     reader = Reader(io.BytesIO(data[:cut]), partial=True)
     found = codec.decompress_from(reader).pixels.astype(int)

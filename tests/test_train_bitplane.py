@@ -1,4 +1,4 @@
-"""The two stages of the variable-rate model's training, with the smallest of networks."""
+"""The stages of the variable-rate model's training, with the smallest of networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from nncodec import Codec
-from nncodec.formats.errors import WeightsError
+from nncodec.formats.errors import NncodecError, WeightsError
 from nncodec.models.bitplane import LEVELS, STEP, Bitplane
 from nncodec.rate import COARSEST, FINEST
 from nncodec.train import bitplane, planes
@@ -132,6 +132,28 @@ def test_a_transform_goes_on_exactly(pictures: Path, transform: Path, tmp_path: 
     assert {key.split(".")[0] for key in tensors} == {"transform"}
     halves = {key for key, tensor in tensors.items() if tensor.dtype == torch.float16}
     assert tensors.keys() - halves == {"transform.gains.before", "transform.gains.after"}
+
+
+def test_the_quick_analysis_is_trained_alone(
+    pictures: Path, transform: Path, tmp_path: Path
+) -> None:
+    start = transform / "checkpoint.pt"
+    run = transform_run(pictures, tmp_path / "quick", quick=True, start=str(start))
+    average, blocks = averaged_weights(start), "model.analysis.blocks.0."
+    first = {key.replace("blocks", "quick"): x for key, x in average.items() if blocks in key}
+    found = run.network.state_dict()
+    assert first and all(first[key].equal(found[key]) for key in first)
+    run.train()
+    trained = averaged_weights(tmp_path / "quick" / "checkpoint.pt")
+    changed = {key for key, tensor in trained.items() if not tensor.equal(average[key])}
+    assert all(key.startswith("model.analysis.quick.") for key in changed)
+    assert changed >= {key for key in first if key.endswith("weight")}
+    again = transform_run(pictures, tmp_path / "more", quick=True, start=str(run.checkpoint))
+    found = again.network.state_dict()
+    assert all(trained[key].equal(found[key]) for key in trained)  # what is trained goes on
+    for other in ("transform.safetensors", "closed-form"):
+        with pytest.raises(NncodecError, match="--quick needs its network for the rate"):
+            transform_run(pictures, tmp_path / other, quick=True, start=str(transform / other))
 
 
 def test_a_transform_begins_with_another(pictures: Path, transform: Path, tmp_path: Path) -> None:

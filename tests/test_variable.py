@@ -18,7 +18,7 @@ from nncodec.entropy.planes import PlaneModel
 from nncodec.formats.cae import Coding, Header, Reader, Tile, Writer, read_index
 from nncodec.formats.errors import Damaged, DamagedChunk, NncodecError
 from nncodec.formats.images import to_pil
-from nncodec.rate import DEFAULT_QUALITY, ENOUGH, step_of
+from nncodec.rate import DEFAULT_QUALITY, ENOUGH, effort_of, step_of
 from nncodec.variable_encoder import STAGES, VariableEncoder
 
 Run = Callable[..., Result]
@@ -57,7 +57,7 @@ def recoded(codec: Codec, pixels: Pixels, step: int) -> bytes:
         return file.getvalue()
 
     header, engine = codec.header(api.to_picture(pixels)), codec.engine
-    encoder = VariableEncoder(engine.transform, engine.planes, pixels, header, write, rounds=0)
+    encoder = VariableEncoder(engine.transform, engine.planes, pixels, header, write, effort_of(2))
     return encoder.file(*encoder.quantised(step, 0))
 
 
@@ -98,7 +98,7 @@ def test_every_quality_works_and_larger_is_finer(codec: Codec, scene: Pixels) ->
 
 @pytest.mark.parametrize("size", [400, 900, 2500])
 def test_a_size_is_never_exceeded_and_used(codec: Codec, scene: Pixels, size: int) -> None:
-    data = codec.compress(scene, size=size, effort=1)
+    data = codec.compress(scene, size=size, effort=2)
     step = header_of(data).params[0]
     assert len(data) <= size
     assert len(data) >= 0.98 * size or len(recoded(codec, scene, step - 1)) > size
@@ -131,7 +131,7 @@ def test_a_flat_picture_is_quickly_searched(
 def test_a_psnr_is_reached_and_a_coarser_step_would_miss(
     codec: Codec, scene: Pixels, psnr: float
 ) -> None:
-    data = codec.compress(scene, psnr=psnr, effort=1)
+    data = codec.compress(scene, psnr=psnr, effort=2)
     limit, step = 255**2 / 10 ** (psnr / 10), header_of(data).params[0]
     found = mse(codec, data, scene)
     assert found <= limit
@@ -151,7 +151,7 @@ def test_budgets_that_cannot_be_met(codec: Codec, scene: Pixels) -> None:
             codec.compress(scene, psnr=psnr)
     with pytest.raises(NncodecError, match="always context coded; leave out --entropy"):
         codec.compress(scene, entropy="zstd")
-    with pytest.raises(NncodecError, match="cae_16x8x8_zero_pad_bin has one rate and"):
+    with pytest.raises(NncodecError, match="cae_16x8x8_zero_pad_bin has one rate, one stage and"):
         Codec("cae_16x8x8_zero_pad_bin", "cpu").compress(scene, quality=50)
 
 
@@ -303,7 +303,7 @@ def test_a_picture_of_several_segments(
 ) -> None:
     wide = np.asarray(lake.resize((1100, 40)))
     monkeypatch.setattr(codec.engine.transform, "bf16", False)  # as in whole()
-    data = codec.compress(wide, quality=30, effort=1)
+    data = codec.compress(wide, quality=30, effort=2)
     assert header_of(data).segments == (1, 2)
     _, expected = whole(codec, wide, step_of(30))
     decoded = codec.decompress_from(Reader(io.BytesIO(data))).pixels
@@ -315,7 +315,7 @@ def test_a_picture_of_several_segments(
 
 
 def test_every_stage_is_finer(codec: Codec, scene: Pixels) -> None:
-    data = codec.compress(scene, quality=40)
+    data = codec.compress(scene, quality=40, stages=STAGES)
     errors = [mse(codec, data, scene, stages) for stages in range(1, STAGES + 1)]
     assert all(after < 0.9 * before for before, after in pairwise(errors))
     assert mse(codec, data, scene, 99) == mse(codec, data, scene) == errors[-1]
@@ -433,7 +433,7 @@ def test_the_command_line_takes_one_target(
     assert header_of(Path("q.cae").read_bytes()).params == (step_of(99.5), 0)
     for options, limit in ((["--size", "0.3K"], 300), (["-b", "1.5"], 225), (["--bpp", "2"], 300)):
         nncodec("compress", photo, "x.cae", *options, *own)
-        assert 0.85 * limit < Path("x.cae").stat().st_size <= limit
+        assert 0.75 * limit < Path("x.cae").stat().st_size <= limit
     nncodec("compress", photo, "x.cae", "--psnr", "20", *own)
     nncodec("decompress", "x.cae", "x.png", "--weights", bitplane)
     error = np.asarray(Image.open("x.png"), float) - np.asarray(Image.open(photo).convert("RGB"))

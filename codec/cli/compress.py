@@ -151,6 +151,12 @@ def check_form(decoded: Picture, original: Picture) -> None:
     help="From 1, fastest, to 9, best; default 5. Decompression takes the same time.",
 )
 @click.option(
+    "--stages",
+    type=click.IntRange(1, 13),
+    metavar="N",
+    help="Stages to send it in, from coarse to fine; default: up to four, fewer in a small file.",
+)
+@click.option(
     "--entropy",
     type=click.Choice(CODINGS),
     default="auto",
@@ -171,6 +177,7 @@ def compress(
     bpp: float | None,
     size: int | None,
     psnr: float | None,
+    stages: int | None,
     effort: int | None,
     entropy: Entropy,
     device: str,
@@ -196,9 +203,10 @@ def compress(
       nncodec compress -r photos -o cae --skip-existing # mirrored tree, restartable
       cat photo.png | nncodec compress > photo.cae
     """
-    target = {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr}
+    target: dict[str, Any] = {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr}
     if sum(value is not None for value in target.values()) > 1:
         raise click.UsageError("give one of -q, -b, --size and --psnr")
+    target["stages"] = stages
     if model and not weights:
         entry(model)  # a name that is wrong ends the batch before it begins
     settings = Settings(**batch, device=device)

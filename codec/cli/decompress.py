@@ -82,7 +82,7 @@ class Decoder:
     max_pixels: int | None
 
     def __call__(self, job: Job, target: BinaryIO, advance: Callable[[float], None]) -> Outcome:
-        from nncodec.api import model_of
+        from nncodec.engine import model_of
         from nncodec.formats.images import MAX_PIXELS, format_of, write_image
         from nncodec.patches import Region, covering
 

@@ -148,7 +148,7 @@ def for_each(files: Sequence[str], look: Callable[[Job], Record], as_json: bool)
 
 def decode(reader: Reader, network: Network) -> None:
     """Decode the image, for nothing but the errors that this may raise."""
-    from nncodec.api import model_of
+    from nncodec.engine import model_of
 
     network.codec(model_of(reader.header, network.weights)).decompress_from(reader)
 

@@ -51,7 +51,8 @@ def reduced(source: str, size: int, device: str) -> "Image":
     """Return the picture in a file, at most ``size`` pixels wide and high, upright."""
     from PIL import ImageOps
 
-    from nncodec.api import codec_for, model_of
+    from nncodec.api import codec_for
+    from nncodec.engine import model_of
     from nncodec.formats.cae import Reader
     from nncodec.formats.images import MAX_PIXELS, to_pil
     from nncodec.pillow import stages_for

@@ -65,6 +65,13 @@ settings_options = together(
         setting("--noise-end", SHARE, "CAE: part of the steps after which it is gone.", "X"),
         setting("--blocks", COUNT, "Variable rate: blocks of either transform."),
         setting("--channels", COUNT, "Variable rate: channels of the latent."),
+        click.option(
+            "--quick",
+            is_flag=True,
+            default=None,
+            help="Variable rate: train only the analysis of --effort 1; --start is the transform's"
+            " checkpoint.pt.",
+        ),
         setting("--lr-linear", RATE, "Variable rate: of the layers that carry the picture.", "X"),
         setting("--lr-proxy", RATE, "Variable rate: of the network that stands for the rate.", "X"),
         setting("--crops", COUNT, "Context: crops whose bits or latents are learned from."),
@@ -117,8 +124,9 @@ def train(
     is trained are refused.
 
     With --context, a network is trained that predicts the bits of a CAE: what --entropy context
-    codes with. The variable-rate model, bitplane_256, takes two stages: the first leaves its
-    transform in transform.safetensors, the second, with --context, all in one weights.safetensors.
+    codes with. The variable-rate model, bitplane_256, takes three stages: the first leaves its
+    transform in checkpoint.pt, the second, with --quick, adds the analysis of --effort 1, the
+    third, with --context, makes all of it one weights.safetensors.
 
     \b
     Example:
@@ -126,8 +134,10 @@ def train(
       nncodec compress photo.png --weights run/weights.safetensors
       nncodec train cae_16x16x16_zero_pad_bin --context --data photos/train --val photos/val -o bits
       nncodec train bitplane_256 --data photos/train --val photos/val -o one
-      nncodec train bitplane_256 --context --start one/transform.safetensors \\
+      nncodec train bitplane_256 --quick --start one/checkpoint.pt \\
           --data photos/train --val photos/val -o two
+      nncodec train bitplane_256 --context --start two/checkpoint.pt \\
+          --data photos/train --val photos/val -o three
     """
     import torch
 

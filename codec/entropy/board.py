@@ -1,16 +1,13 @@
 """A latent laid out by the colours of a checkerboard, for arithmetic on half of it at a time."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from torch import Tensor
 
 COLOURS = 2
 NEIGHBOURS = (-1, 0), (1, 0), (0, -1), (0, 1)
 SQUARE = tuple((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1))
-
-Rows = TypeVar("Rows", NDArray[Any], Tensor)
 
 
 class Board:
@@ -22,8 +19,8 @@ class Board:
     what all positions of a colour see in some direction is a run of one of the two long rows,
     (2, length, ...), and nothing is ever gathered.
 
-    ``inside`` (2, count, 1) tells which places of a run are positions of the latent, ``outside``
-    the indices of the others, ``neighbours`` (2, count, 1) how many of the four neighbours there
+    ``inside`` (2, count, 1) tells which places of a run are positions of the latent, ``beyond`` the
+    indices of all other places, ``neighbours`` (2, count, 1) how many of the four neighbours there
     are.
     """
 
@@ -35,24 +32,24 @@ class Board:
         self.length = self.margin + self.count
         there = self.lay(np.ones((height, width, 1)), np.int8)
         here = range(COLOURS)
-        self.inside = np.stack([self.run(there, colour) for colour in here]) > 0
-        self.outside = [np.flatnonzero(~self.inside[colour]) for colour in here]
+        self.inside = np.stack([there[self.run(colour)] for colour in here]) > 0
+        self.beyond = np.flatnonzero(there == 0)
         self.neighbours = np.stack(
-            [sum(self.run(there, colour, *at) for at in NEIGHBOURS) for colour in here]
+            [sum(there[self.run(colour, *at)] for at in NEIGHBOURS) for colour in here]
         )
 
-    def row(self, rows: Rows, colour: int) -> Rows:
-        """The long row (length, C) of a colour; a view."""
-        return rows[colour * self.length : (colour + 1) * self.length]
+    def row(self, colour: int) -> slice:
+        """Where the long row of a colour is."""
+        return slice(colour * self.length, (colour + 1) * self.length)
 
-    def run(self, rows: Rows, colour: int, down: int = 0, across: int = 0) -> Rows:
-        """What the positions of a colour see, 0 or 1 place below and right of them, or -1.
+    def run(self, colour: int, down: int = 0, across: int = 0) -> slice:
+        """Where that is which the positions of a colour see, 0 or 1 place below and right, or -1.
 
-        (count, C), a view. Beyond the edges there are zeros.
+        ``count`` places; beyond the latent's edges there are zeros.
         """
         place, there = divmod(self.margin + colour + down * self.down + across, COLOURS)
         start = there * self.length + place
-        return rows[start : start + self.count]
+        return slice(start, start + self.count)
 
     def lay(self, latent: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
         """A latent (h, w, C) on the board, (2 * length, C)."""

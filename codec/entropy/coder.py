@@ -29,21 +29,43 @@ class Coder(Protocol):
         """
 
 
+class Recorder:
+    """Keeps the batches of bits, to be coded later."""
+
+    def __init__(self) -> None:
+        self._batches: list[tuple[Chances, Bits]] = []
+
+    def code(self, chances: Chances, bits: Bits) -> Bits:
+        """Keep ``bits`` (n,), each being 1 with its chance (n,), and return them."""
+        self._batches.append((chances, bits))
+        return bits
+
+    def replay(self, coder: Coder) -> None:
+        """Code all of them."""
+        for chances, bits in self._batches:
+            coder.code(chances, bits)
+
+
 class Encoder:
     """Takes bits in batches; :meth:`finish` gives the bytes."""
 
     def __init__(self) -> None:
         self._coder = stream.queue.RangeEncoder()
-        self._model = stream.model.Bernoulli(perfect=False)
+        self._model = stream.model.Categorical(perfect=False)
 
     def code(self, chances: Chances, bits: Bits) -> Bits:
         """Code ``bits`` (n,), each being 1 with its chance (n,) out of 2^16, and return them."""
         self.add(bits.astype(np.int32), probabilities(chances))
         return bits
 
-    def add(self, symbols: NDArray[np.int32], ones: NDArray[np.float32]) -> None:
-        """Code bits as the library takes them, with the probabilities of 1."""
-        self._coder.encode(symbols, self._model, ones)
+    def add(self, symbols: NDArray[np.int32], chances: NDArray[np.float64]) -> None:
+        """Code bits as the library takes them, with :func:`probabilities`."""
+        self._coder.encode(symbols, self._model, chances)
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are by now, nearly."""
+        return WORD * int(self._coder.num_words())
 
     def finish(self) -> bytes:
         """All bits as bytes, less the zeros at the end, which a decoder supplies."""
@@ -61,19 +83,19 @@ class Decoder:
     def __init__(self, data: bytes, name: str = "the payload") -> None:
         padded = data + bytes(-len(data) % WORD)
         self._coder = stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
-        self._model = stream.model.Bernoulli(perfect=False)
+        self._model = stream.model.Categorical(perfect=False)
         self._again = Encoder()
         self._data = data
         self._name = name
 
     def code(self, chances: Chances, bits: Bits) -> Bits:
         """The next bits, one for each chance. DamagedChunk if these bytes hold no such bits."""
-        ones = probabilities(chances)
+        wanted = probabilities(chances)
         try:
-            symbols: NDArray[np.int32] = self._coder.decode(self._model, ones)
+            symbols: NDArray[np.int32] = self._coder.decode(self._model, wanted)
         except AssertionError:
             raise self._damage() from None
-        self._again.add(symbols, ones)
+        self._again.add(symbols, wanted)
         return symbols.astype(np.bool_)
 
     def finish(self) -> None:
@@ -85,5 +107,13 @@ class Decoder:
         return DamagedChunk(f"{self._name} holds bits that cannot have been coded")
 
 
-def probabilities(chances: Chances) -> NDArray[np.float32]:
-    return np.multiply(chances, np.float32(1 / ONE), dtype=np.float32)
+def probabilities(chances: Chances) -> NDArray[np.float64]:
+    """Those of 0 and of 1, (n, 2).
+
+    As a choice of two: the library takes twice as long for the very same bytes where it is told the
+    probabilities of 1 alone.
+    """
+    both = np.empty((len(chances), 2))
+    np.multiply(chances, 1 / ONE, out=both[:, 1])
+    np.subtract(1, both[:, 1], out=both[:, 0])
+    return both

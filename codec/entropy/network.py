@@ -3,14 +3,13 @@
 A decoder must compute the very probabilities that the encoder computed, or it loses the rest of
 the file. Floating point does not promise that: the order of a sum differs between processors,
 thread counts and libraries, and so does its rounding. Here nothing is ever rounded by the
-hardware. Weights and activations are small integers, held in floating point; a sum of products of
-them is exact in any order as long as no partial sum reaches 2^24 in float32 (2^53 in
+hardware. Weights and activations are small integers, held in bytes or in floating point; a sum of
+products of them is exact in any order as long as no partial sum reaches 2^24 in float32 (2^53 in
 float64). :class:`IntegerNetwork` computes the largest accumulator that its weights could ever
 produce, and refuses weights that could reach that bound. Results become activations again by an
-arithmetic shift: a product with a power of two, which the weights have in them, and a floor, both
-exact. Convolutions are sums of plain matrix products: no Winograd or Fourier transform, no TF32,
-no bfloat16. (Ballé et al., "Integer networks for data compression with latent-variable models",
-2019.)
+arithmetic shift: a product with a power of two and a floor, both exact. Convolutions are sums of
+plain matrix products: no Winograd or Fourier transform, no TF32, no bfloat16. (Ballé et al.,
+"Integer networks for data compression with latent-variable models", 2019.)
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,12 +23,13 @@ from torch import Tensor
 
 from nncodec.formats.errors import WeightsError
 
+from .products import BYTE, EXACT, product, wide
+
 TOP = 127  # largest activation
 Where = tuple[slice, slice, slice]  # rows, columns, channels
 ALL = slice(None)
 EVERYWHERE: Where = (ALL, ALL, ALL)
 Picked = slice | Tensor  # some channels, by their indices
-EXACT = {torch.float32: 1 << 24, torch.float64: 1 << 53}  # integers below are all representable
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Layer:
 
 
 class IntegerNetwork:
-    """Layers of exact integer arithmetic, carried by floating-point numbers of type ``dtype``.
+    """Layers of exact integer arithmetic, carried by numbers of type ``dtype``.
 
     Inputs are integers of at most ``largest_input`` in magnitude, results integers clamped to
     +-``largest_output``. Every layer has one bias for each of ``steps`` situations. Raises
@@ -78,7 +78,7 @@ class IntegerNetwork:
         largest = largest_input
         self._layers = []
         for number, layer in enumerate(layers):
-            check_exact(number, layer.largest(largest), dtype)
+            check_layer(number, layer, largest, 1, dtype)
             self._layers.append(Prepared(layer, self.device, dtype))
             largest = TOP
         # From the last layer on that looks around, results are computed where they are wanted only.
@@ -93,7 +93,7 @@ class IntegerNetwork:
         computed.
         """
         x = inputs.to(self.device, self.dtype)
-        situation = torch.zeros(self.steps, dtype=self.dtype, device=self.device)
+        situation = torch.zeros(self.steps, dtype=wide(self.dtype), device=self.device)
         situation[step] = 1
         with exact_arithmetic(self.device):
             *hidden, last = self._layers
@@ -102,7 +102,7 @@ class IntegerNetwork:
                 result = layer(x, situation, rows, columns)
                 if layer.skip:
                     result += x[:, rows, columns]
-                x = result.clamp_(0, TOP)
+                x = result.clamp_(0, TOP).to(self.dtype)
             rows, columns, channels = where
             if self._last_look < len(hidden):  # then x is at these rows and columns
                 rows, columns, _ = EVERYWHERE
@@ -124,24 +124,35 @@ def check_exact(number: int, largest: int, dtype: torch.dtype) -> None:
         )
 
 
+def check_layer(
+    number: int, layer: Layer, largest_input: int, situation: int, dtype: torch.dtype
+) -> None:
+    """Raise WeightsError if numbers of type ``dtype`` cannot carry a layer's arithmetic."""
+    check_exact(number, layer.largest(largest_input, situation), dtype)
+    if dtype == torch.int8 and int(layer.weight.long().abs().max()) > BYTE:
+        raise WeightsError(f"layer {number} of the context model has weights beyond +-{BYTE}")
+
+
 class Prepared:
     """A layer's numbers, laid out as its arithmetic wants them."""
 
     def __init__(self, layer: Layer, device: torch.device, dtype: torch.dtype) -> None:
         self.skip = layer.skip
-        # Shifted beforehand: a power of two takes nothing from a sum's exactness.
-        scale = torch.pow(2.0, -layer.shift.double())
         # (row, column, inputs, outputs)
-        self.taps = (layer.weight.permute(2, 3, 1, 0) * scale).to(device, dtype).contiguous()
-        self.biases = (layer.bias * scale).to(device, dtype)
+        self.taps = layer.weight.permute(2, 3, 1, 0).to(device, dtype).contiguous()
+        # What a shift is to a product; a power of two takes nothing from a sum's exactness.
+        scale = torch.pow(2.0, -layer.shift.double())
+        self.scale = scale.to(device, wide(dtype))
+        self.biases = (layer.bias * scale).to(device, wide(dtype))
         half = (1 << layer.shift.long()) // 2  # so that the shift's floor rounds to nearest
-        self.half = (half * scale).to(device, dtype)
+        self.half = (half * scale).to(device, wide(dtype))
 
     def part(self, inputs: Picked = ALL, outputs: Picked = ALL) -> "Prepared":
         """The same layer between some of its inputs and outputs only."""
         found = copy(self)
         found.taps = self.taps[:, :, inputs][..., outputs]
-        found.biases, found.half = self.biases[:, outputs], self.half[outputs]
+        found.scale, found.half = self.scale[outputs], self.half[outputs]
+        found.biases = self.biases[:, outputs]
         return found
 
     def bias(self, situation: Tensor) -> Tensor:
@@ -157,10 +168,14 @@ class Prepared:
         """
         size, _, inputs, outputs = self.taps.shape
         shape = x[:, down, across].shape[:3]
-        sums = self.bias(situation).expand(shape.numel(), outputs).contiguous()
+        sums = self.scale.new_zeros(shape.numel(), outputs)
         for taps, seen in zip(self.taps, self._seen(x, down, across), strict=True):
-            sums.addmm_(seen, taps.reshape(size * inputs, outputs))
-        return sums.floor_().reshape(*shape, outputs)
+            sums += product(seen, taps.reshape(size * inputs, outputs))
+        return self.shifted(sums, situation).reshape(*shape, outputs)
+
+    def shifted(self, sums: Tensor, situation: Tensor) -> Tensor:
+        """Sums of products (n, outputs) with the bias, shifted."""
+        return torch.addcmul(self.bias(situation), sums, self.scale).floor_()
 
     def _seen(self, x: Tensor, down: slice, across: slice) -> Iterator[Tensor]:
         """What each row of taps sees, (positions, taps * inputs); beyond the edges, zeros."""
@@ -177,19 +192,6 @@ class Prepared:
             rows = padded[:, i : i + height][:, down]
             seen = [rows[:, :, j : j + width][:, :, across] for j in range(size)]
             yield torch.cat(seen, -1, out=row).reshape(-1, size * channels)
-
-
-def heard(x: Tensor, layer: Prepared) -> tuple[Tensor, Sequence[Tensor]]:
-    """Activations (n, width) and a layer's taps, less the channels that are silent everywhere.
-
-    With all of them, if most are not. In the upper planes many are, and most of the time would go
-    into products with zeros.
-    """
-    taps = layer.taps.flatten(0, 1)
-    kept = x.amax(0).nonzero().reshape(-1)
-    if 4 * len(kept) < 3 * x.shape[1]:
-        x, taps = x.index_select(1, kept), taps.index_select(1, kept)
-    return x, taps.unbind()
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from .network import (
     TOP,
     Prepared,
     check_exact,
+    check_layer,
     exact_device,
-    heard,
     layers_of,
 )
+from .products import product, wide
 
 PER_OCTAVE = stages.PER_OCTAVE  # step codes: a step is 2^(code / 128) levels
 TENT = 64  # step codes from one supporting point of the network's biases to the next
@@ -130,7 +131,7 @@ class PlaneNetwork:
         reached = own.abs().sum((1, 2)) * largest + ahead.abs() * LARGEST["lead"]
         check_exact(len(layers), int(reached.max()), dtype)
         for number, layer in enumerate(layers):
-            check_exact(number, layer.largest(largest, 3 * WEIGHT), dtype)
+            check_layer(number, layer, largest, 3 * WEIGHT, dtype)
             largest = TOP
         prepared = [Prepared(layer, self.device, dtype) for layer in layers]
         self.first, *self.hidden, self.last = prepared
@@ -139,9 +140,9 @@ class PlaneNetwork:
         # (9 places, 3 decisions, C); the shift done beforehand, as in the layers
         around = own.reshape(DECISIONS, len(SQUARE), channels).transpose(0, 1)
         self.own, self.ahead = (
-            (weights * 2.0**-OWN_SHIFT).to(self.device, dtype) for weights in (around, ahead)
+            (weights * 2.0**-OWN_SHIFT).to(self.device, wide(dtype)) for weights in (around, ahead)
         )
-        self.logarithm = LOGARITHM.to(self.device, dtype)
+        self.logarithm = LOGARITHM.to(self.device, wide(dtype))
 
 
 class View:
@@ -165,34 +166,33 @@ class View:
         self._told = torch.from_numpy(middles)
         picked = torch.from_numpy(active).to(network.device)
         of = [picked + i * network.channels for i in range(DECISIONS)]
-        self._inputs = [network.first.part(inputs=of[i]).taps[0, 0] for i in range(2)]
+        self._first = network.first.part(inputs=torch.cat(of[:2]))
         self._last = network.last.part(outputs=torch.cat(of))
-        self._own = [weights.unbind() for weights in network.own[..., picked]]
-        self._ahead = network.ahead[:, picked]
-        self._outside = [torch.from_numpy(i).to(network.device) for i in board.outside]
+        self._own = network.own[..., picked].unsqueeze(2).unbind()
+        self._ahead = network.ahead[:, np.newaxis, picked]
+        self._beyond = torch.from_numpy(board.beyond).to(network.device)
         self._neighbours = self._tensor(torch.from_numpy(board.neighbours))
         self._middle = self._tensor(self._told)
-        self._value, self._magnitude = (torch.empty_like(self._middle) for _ in range(2))
+        # what each decision sees of a channel's own surroundings
+        self._seen = self._middle.new_empty(DECISIONS, *middles.shape)
+        self._products = self._middle.new_empty(len(middles), self._first.taps.shape[-1])
         self._outputs = self._middle.new_empty(DECISIONS, board.count, len(active))
-        self._products = [self._middle.new_empty(0)] * COLOURS
-        for colour in range(COLOURS):
-            self.see(colour)
+        self._see(slice(None))
 
-    @torch.inference_mode()
     def see(self, colour: int) -> None:
         """Take in the middles of a colour: the trunk's features, and its products with them."""
-        told, middle, value, magnitude = (
-            self._board.row(x, colour)
-            for x in (self._told, self._middle, self._value, self._magnitude)
-        )
-        middle.copy_(told)
+        self._see(self._board.row(colour))
+
+    @torch.inference_mode()
+    def _see(self, rows: slice) -> None:
+        middle, value = self._middle[rows], self._seen[SIGN, rows]
+        middle.copy_(self._told[rows])
         torch.clamp(middle, -LARGEST["value"], LARGEST["value"], out=value)
         entries = middle.abs().clamp_(max=len(LOGARITHM) - 1).int()
-        logarithm = self._network.logarithm
-        torch.index_select(logarithm, 0, entries.view(-1), out=magnitude.view(-1))
-        seen = [self._board.run(x, colour) for x in (self._value, self._magnitude)]
-        products = seen[0] @ self._inputs[0]
-        self._products[colour] = products.addmm_(seen[1], self._inputs[1])
+        magnitude = self._network.logarithm.index_select(0, entries.view(-1)).view(middle.shape)
+        self._seen[SIGNIFICANT, rows] = self._seen[REFINE, rows] = magnitude
+        features = torch.cat([value, magnitude], 1).to(self._network.dtype)
+        self._products[rows] = product(features, self._first.taps[0, 0])
 
     @torch.inference_mode()
     def __call__(self, colour: int, at: Tensor) -> Tensor:
@@ -202,66 +202,51 @@ class View:
         """
         at = self._tensor(at)
         outputs = self._surroundings(colour)
-        trunk, taps = heard(self._trunk(colour, at), self._last)
-        biases = self._last.bias(at).chunk(DECISIONS)
-        weights = [tap.chunk(DECISIONS, 1) for tap in taps]
-        for total, bias, *part in zip(outputs, biases, *weights, strict=True):
-            total += self._sums(trunk, part, bias, colour).floor_()
+        sums = self._sums(self._trunk(colour, at), self._last, [colour])
+        found = self._last.shifted(sums, at)
+        outputs += found.view(len(found), DECISIONS, -1).transpose(0, 1)
         return outputs
 
     def _trunk(self, colour: int, at: Tensor) -> Tensor:
         """The activations (2 * length, width) that the last layer needs for a colour."""
-        network, board = self._network, self._board
-        bias = network.first.bias(at)
-        x = self._rows(len(bias))
-        for here, products in enumerate(self._products):
-            board.run(x, here).copy_(self._activations(products + bias, here))
+        network, run = self._network, self._board.run
+        x = self._activations(self._first.shifted(self._products, at))
         for number, layer in enumerate(network.hidden):
-            seen, taps = heard(x, layer)
-            bias = layer.bias(at)
-            found = self._rows(len(bias))
             # Beyond the last layer that looks around, all that counts is at this colour.
-            for here in range(COLOURS) if number < network.last_look else [colour]:
-                sums = self._sums(seen, taps, bias, here)
-                skipped = board.run(x, here) if layer.skip else None
-                board.run(found, here).copy_(self._activations(sums, here, skipped))
-            x = found
+            colours = [*range(COLOURS)] if number < network.last_look else [colour]
+            sums = layer.shifted(self._sums(x, layer, colours), at)
+            found = sums.new_zeros(len(x), sums.shape[1])
+            for here, part in zip(colours, sums.chunk(len(colours)), strict=True):
+                found[run(here)] = part
+            if layer.skip:
+                found += x
+            x = self._activations(found)
         return x
 
-    def _activations(self, sums: Tensor, colour: int, skipped: Tensor | None = None) -> Tensor:
-        """What becomes of the sums (count, width) of a colour; nothing beyond the edges."""
-        sums.floor_()
-        if skipped is not None:
-            sums += skipped
-        return sums.clamp_(0, TOP).index_fill_(0, self._outside[colour], 0)
+    def _activations(self, sums: Tensor) -> Tensor:
+        """What becomes of the sums (2 * length, width) of all places; nothing beyond the edges."""
+        return sums.clamp_(0, TOP).index_fill_(0, self._beyond, 0).to(self._network.dtype)
 
-    def _sums(self, x: Tensor, taps: Sequence[Tensor], bias: Tensor, colour: int) -> Tensor:
-        """A layer's sums of products (count, outputs) at a colour."""
-        sums = bias.expand(self._board.count, -1).contiguous()
+    def _sums(self, x: Tensor, layer: Prepared, colours: Sequence[int]) -> Tensor:
+        """A layer's sums of products at colours, one after the other: (n * count, outputs)."""
+        taps = layer.taps.flatten(0, 1)
         places = SQUARE if len(taps) > 1 else ((0, 0),)
-        for place, weights in zip(places, taps, strict=True):
-            sums.addmm_(self._board.run(x, colour, *place), weights)
-        return sums
+        run = self._board.run
+        seen = [torch.cat([x[run(here, *at)] for at in places], 1) for here in colours]
+        return product(torch.cat(seen), taps.flatten(0, 1))
 
     def _surroundings(self, colour: int) -> Tensor:
         """What each channel's own 3x3 neighbourhood adds to the decisions, (3, count, active)."""
         run = self._board.run
-        lead = -self._neighbours[colour] * run(self._middle, colour)
+        lead = -self._neighbours[colour] * self._middle[run(colour)]
         for place in NEIGHBOURS:
-            lead += run(self._middle, colour, *place)
+            lead += self._middle[run(colour, *place)]
         lead.clamp_(-LARGEST["lead"], LARGEST["lead"])
-        totals = torch.mul(lead, self._ahead[:, np.newaxis], out=self._outputs)
-        totals[REFINE] *= run(self._value, colour).sign()
+        totals = torch.mul(lead, self._ahead, out=self._outputs)
+        totals[REFINE] *= self._seen[SIGN, run(colour)].sign()
         for place, weights in zip(SQUARE, self._own, strict=True):
-            value = run(self._value, colour, *place)
-            magnitude = run(self._magnitude, colour, *place)
-            seen = (magnitude, value, magnitude)
-            for total, source, weight in zip(totals, seen, weights, strict=True):
-                total.addcmul_(source, weight)
+            totals.addcmul_(self._seen[:, run(colour, *place)], weights)
         return totals.floor_()
 
-    def _rows(self, channels: int) -> Tensor:
-        return self._middle.new_zeros(COLOURS * self._board.length, channels)
-
     def _tensor(self, x: Tensor) -> Tensor:
-        return x.to(self._network.device, self._network.dtype)
+        return x.to(self._network.device, wide(self._network.dtype))

@@ -12,7 +12,7 @@ Channels differ in their largest value: their top planes are sent first, and a c
 in coding and in the network's arithmetic from its top plane on only.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from torch import Tensor
 from nncodec.formats.stages import BIT_PLANES
 
 from .board import COLOURS, Board
-from .coder import Bits, Chances, Coder, Decoder, Encoder
+from .coder import Bits, Chances, Coder, Decoder, Encoder, Recorder
 from .network import exact_arithmetic
 from .plane_network import (
     DECISIONS,
@@ -97,27 +97,48 @@ class PlaneModel:
         self.offset = len(self.table) // 2
         self.top_chances: NDArray[np.uint16] = tensors["tops"].numpy()  # (points, C, MAX_TOP)
 
-    def encode(self, latent: Latent, step: int, stages: int) -> list[bytes]:
+    def encode(self, latent: Latent, step: int, stages: int, least: int = 0) -> list[bytes]:
         """The bytes of each stage of a latent (h, w, C), quantised with a step code.
 
-        Who knows all of it need not wait for one stage to code the next: torch's threads each take
-        one, instead of parts of all products.
+        There are as many as ``stages``, or only so many that the first has ``least`` bytes.
         """
         tops = tops_of(np.abs(latent).max((0, 1)))
+        planes = range(max(int(tops.max()), stages))[::-1]
+        payloads: list[bytes] = []
+        coder = Encoder()
+        self._code_tops(coder, tops, step)
+        for plane, decisions in zip(
+            planes, self._decisions(latent, tops, step, planes), strict=True
+        ):
+            decisions.replay(coder)
+            if plane < stages and (payloads or coder.size >= least or plane == 0):
+                payloads.append(coder.finish())
+                coder = Encoder()
+        return payloads
 
-        def payload(last: int) -> bytes:
-            done = stages - 1 - last
-            known = cut(latent, last + 1) if done else np.zeros_like(latent)
-            coder = Encoder()
-            self._code_stage(coder, Partial(known, tops, done), latent, step, last)
-            return coder.finish()
+    def _decisions(
+        self, latent: Latent, tops: NDArray[np.uint8], step: int, planes: Iterable[int]
+    ) -> Iterator[Recorder]:
+        """What is to be coded in each plane.
 
-        threads = min(torch.get_num_threads(), stages)
-        if threads == 1:
-            return [payload(last) for last in reversed(range(stages))]
-        # This switch of the whole process stays as it is until the last thread has ended.
-        with exact_arithmetic(self.network.device), single_threads(threads) as pool:
-            return list(pool.map(payload, range(stages)))[::-1]  # the longest is the last
+        Who knows all of a latent need not wait for one plane to code the next: torch's threads each
+        take one, instead of parts of all products.
+        """
+
+        def decisions(plane: int) -> Recorder:
+            recorder = Recorder()
+            known = Partial(cut(latent, plane + 1), tops)
+            self._code_plane(recorder, known, latent, plane, step)
+            return recorder
+
+        threads = torch.get_num_threads()
+        with exact_arithmetic(self.network.device):
+            if threads == 1:
+                yield from map(decisions, planes)
+                return
+            # That switch of the whole process stays as it is until the last thread has ended.
+            with single_threads(threads) as pool:
+                yield from pool.map(decisions, planes)
 
     def decode(self, data: bytes, known: "Partial", step: int, last: int, name: str) -> None:
         """Bring ``known`` on by a stage whose last plane is ``last``.
@@ -125,7 +146,14 @@ class PlaneModel:
         DamagedChunk, calling the data ``name``, if these bytes cannot have been coded.
         """
         coder = Decoder(data, name)
-        self._code_stage(coder, known, None, step, last)
+        first = last
+        if known.stages == 0:  # this one holds all planes from the highest down
+            known.tops = self._code_tops(coder, known.tops, step)
+            first = int(known.tops.max()) - 1
+        with exact_arithmetic(self.network.device):
+            for plane in range(first, last - 1, -1):
+                self._code_plane(coder, known, None, plane, step)
+        known.stages += 1
         coder.finish()
 
     def chances(self, latent: Latent, plane: int, step: int) -> NDArray[np.uint16]:
@@ -143,28 +171,12 @@ class PlaneModel:
             view = View(self.network, board, np.arange(latent.shape[2]), middles)
             for colour in range(COLOURS):
                 if colour > 0:
-                    board.row(middles, 0)[...] = board.row(due, 0)
+                    middles[board.row(0)] = due[board.row(0)]
                     view.see(0)
                 outputs = view(colour, situation(step, plane, colour)).cpu().numpy()
                 for rows, decision in zip(found, outputs, strict=True):
-                    board.run(rows, colour)[...] = self._chances(decision)
+                    rows[board.run(colour)] = self._chances(decision)
         return np.stack([board.gather(rows) for rows in found])
-
-    def _code_stage(
-        self, coder: Coder, known: "Partial", truth: Latent | None, step: int, last: int
-    ) -> None:
-        """Code the planes of a stage: all down to ``last`` in the first, one in each other.
-
-        A decoder has no ``truth``.
-        """
-        first = last
-        if known.stages == 0:
-            known.tops = self._code_tops(coder, known.tops, step)
-            first = int(known.tops.max()) - 1
-        with exact_arithmetic(self.network.device):
-            for plane in range(first, last - 1, -1):
-                self._code_plane(coder, known, truth, plane, step)
-        known.stages += 1
 
     def _code_tops(self, coder: Coder, tops: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
         """Code how many planes each channel has, (C,): one more or not, as long as there are."""
@@ -199,8 +211,8 @@ class PlaneModel:
             if colour > 0:
                 view.see(0)
             outputs = view(colour, situation(step, plane, colour)).cpu().numpy()
-            here = board.run(middles, colour)
-            self._code_colour(coder, outputs, board.inside[colour], here, board.run(due, colour))
+            here = board.run(colour)
+            self._code_colour(coder, outputs, board.inside[colour], middles[here], due[here])
         known.latent[..., picked] = board.gather(middles) / 2  # less the half that is not known
 
     def _code_colour(

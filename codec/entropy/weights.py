@@ -8,8 +8,10 @@ from torch import Tensor
 from nncodec.formats.errors import WeightsError
 
 from .context import PHASES, ContextModel
+from .network import exact_device
 from .plane_network import DECISIONS, SITUATIONS
 from .planes import MAX_TOP, PlaneModel
+from .products import quickest
 
 TABLE = "table"
 MAX_SHIFT = 24
@@ -40,7 +42,7 @@ def build_context(
     """
     try:
         check(tensors, channels)
-        return ContextModel(tensors, channels, device)
+        return ContextModel(tensors, channels, device, quickest(exact_device(device)))
     except WeightsError as error:
         raise WeightsError(f"{name}: {error}; this is no context model of these bits") from None
 
@@ -62,7 +64,7 @@ def build_planes(
             fits = own[key].dtype == due and list(own[key].shape) == size
             require(fits, f"{key} is {own[key].dtype} {list(own[key].shape)}, not {due} {size}")
         require(int(own["tops"].numpy().min()) > 0, "tops holds a chance of 0")
-        return PlaneModel(tensors, channels, device)
+        return PlaneModel(tensors, channels, device, quickest(exact_device(device)))
     except WeightsError as error:
         raise WeightsError(f"{name}: {error}; these are no weights of a plane model") from None
 

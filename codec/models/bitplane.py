@@ -32,6 +32,20 @@ def trade_off(level: Tensor) -> Tensor:
     return TRADE * torch.exp(-2 * level)
 
 
+def folded(x: Tensor, side: int) -> Tensor:
+    """Squares of positions to channels, as pixel_unshuffle does, in one copy to channels last."""
+    n, channels, height, width = x.shape
+    squares = x.reshape(n, channels, height // side, side, width // side, side)
+    return squares.permute(0, 2, 4, 1, 3, 5).flatten(3).permute(0, 3, 1, 2)
+
+
+def unfolded(x: Tensor, side: int) -> Tensor:
+    """Channels to squares of positions, as pixel_shuffle does, in one copy to channels last."""
+    n, channels, height, width = x.shape
+    squares = x.reshape(n, channels // side**2, side, side, height, width)
+    return squares.permute(0, 4, 2, 5, 3, 1).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+
+
 class Pointwise(nn.Conv2d):
     """A convolution of squares that do not overlap, most often of 1x1, as a product of matrices.
 
@@ -41,7 +55,7 @@ class Pointwise(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         side = self.kernel_size[0]
-        seen = (F.pixel_unshuffle(x, side) if side > 1 else x).permute(0, 2, 3, 1)
+        seen = (folded(x, side) if side > 1 else x).permute(0, 2, 3, 1)
         rows = seen.flatten(0, 2)
         count = len(rows)
         if count < FEW:
@@ -93,18 +107,22 @@ class Linear(Pointwise):
 
 
 class Analysis(nn.Module):
-    """Pixels (n, 3, H, W), in 8-bit levels less 127.5, to the latent (n, channels, H/16, W/16)."""
+    """Pixels (n, 3, H, W), in 8-bit levels less 127.5, to the latent (n, channels, H/16, W/16).
+
+    For encoders in a hurry there is a second set of blocks, half as many.
+    """
 
     def __init__(self, blocks: int = 4, channels: int = CHANNELS) -> None:
         super().__init__()
         self.head = Linear(WIDTH, WIDTH, 1)
         self.blocks = nn.ModuleList(Block(WIDTH, False) for _ in range(blocks))
+        self.quick = nn.ModuleList(Block(WIDTH, False) for _ in range((blocks + 1) // 2))
         self.down = Linear(WIDTH, channels, 2, stride=2)
         self.last = Block(channels, False)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        x = self.head(F.pixel_unshuffle(pixels / UNIT, FOLD))
-        for block in self.blocks:
+    def forward(self, pixels: Tensor, quick: bool = False) -> Tensor:
+        x = self.head(folded(pixels / UNIT, FOLD))
+        for block in self.quick if quick else self.blocks:
             x = block(x)
         latent: Tensor = self.last(self.down(x))
         return latent
@@ -121,10 +139,10 @@ class Synthesis(nn.Module):
         self.tail = Linear(WIDTH, WIDTH, 1)
 
     def forward(self, latent: Tensor, level: Tensor) -> Tensor:
-        x = F.pixel_shuffle(self.up(self.first(latent, level)), 2)
+        x = unfolded(self.up(self.first(latent, level)), 2)
         for block in self.blocks:
             x = block(x, level)
-        return F.pixel_shuffle(self.tail(x), FOLD)
+        return unfolded(self.tail(x), FOLD)
 
 
 class Gains(nn.Module):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from nncodec.checkpoint import find_weights, parse_tensors
+from nncodec.formats.errors import NncodecError
 from nncodec.models.bitplane import BITPLANE, CHANNELS, LEVELS, Bitplane, Linear, trade_off
 
 from .data import Crops, validation_crops
@@ -38,15 +39,17 @@ class Config(Settings):
     ema: float = 0.999
     val_every: int = 500
     weight: float = 0.6  # of the loss: e^(weight * level), so that all rates count
+    quick: bool = False  # train only the analysis of encoders in a hurry
 
 
 class RatedTransform(nn.Module):
     """The transform, and the proxy of its rate, which is trained with it."""
 
-    def __init__(self, blocks: int, channels: int) -> None:
+    def __init__(self, blocks: int, channels: int, quick: bool) -> None:
         super().__init__()
         self.model = Bitplane(blocks, channels)
         self.proxy = Hyperprior(channels)
+        self.quick = quick
 
     def forward(self, crops: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """Bits per pixel and mean squared error, (n,) each, of crops at levels (n,).
@@ -54,7 +57,7 @@ class RatedTransform(nn.Module):
         Rounding is noise to the rate's proxy, and passes the gradient on to the synthesis.
         """
         model = self.model
-        scaled = model.analysis(crops).float() * model.gains.scale(level)
+        scaled = model.analysis(crops, self.quick).float() * model.gains.scale(level)
         bits = self.proxy(scaled + torch.rand_like(scaled) - 0.5, level)
         rounded = scaled + (scaled.round() - scaled).detach()
         output = model.synthesis(rounded * model.gains.unscale(level), level).float()
@@ -73,16 +76,26 @@ class TransformRecipe(Recipe[Config]):
 
     def __init__(self, config: Config, folder: Path, device: torch.device) -> None:
         super().__init__(config, folder, device)
-        self.network = RatedTransform(config.blocks, config.channels)
+        self.network = RatedTransform(config.blocks, config.channels, config.quick)
         self.crops = Crops.from_folder(Path(config.data), config.crop, device)
         self.val = validation_crops(Path(config.val), PICTURE, 2)[::3]
 
     def begin(self) -> None:
         start = self.config.start
+        if self.config.quick and not start.endswith(CHECKPOINT_SUFFIX):
+            raise NncodecError(
+                f"{start}: no checkpoint of the transform; --quick needs its network for the rate"
+            )
         if start == "closed-form":
             principal_start(self.network.model, self.draw(START_CROPS).cpu())
         elif start != "random":
             fill(self.network, self.network.state_dict() | starting_weights(start), start)
+        analysis = self.network.model.analysis
+        weights = analysis.quick.state_dict().items()
+        trained = any(bool(x.any()) for name, x in weights if name.endswith("merge.weight"))
+        if self.config.quick and not trained:
+            first = analysis.blocks[: len(analysis.quick)]
+            analysis.quick.load_state_dict(first.state_dict())
 
     def optimizers(self) -> list[Optimizer]:
         config, model = self.config, self.network.model
@@ -92,6 +105,10 @@ class TransformRecipe(Recipe[Config]):
             {"params": [p for p in model.parameters() if p in linear], "peak": config.lr_linear},
             {"params": list(self.network.proxy.parameters()), "peak": config.lr_proxy},
         ]
+        if config.quick:
+            self.network.requires_grad_(False)
+            quick = model.analysis.quick.requires_grad_()
+            groups = [{"params": list(quick.parameters()), "peak": config.lr}]
         return [Adam(groups, lr=config.lr, betas=(0.9, 0.99), fused=True)]
 
     def draw(self, count: int) -> Tensor:
