@@ -8,7 +8,6 @@ out is what the whole picture at once would give.
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from nncodec.formats.cae import Header, Tile
 from nncodec.formats.stages import PER_OCTAVE
 
 from .entropy.planes import MAX_TOP, Latent
+from .entropy.products import processor_has
 from .models.bitplane import STEP, STRIDE, Bitplane
 from .models.place import place
 from .patches import Span, shown, span, split
@@ -148,10 +148,7 @@ def quick_in_bf16(device: torch.device) -> bool:
     """Whether products of bfloat16 are quicker there than those of float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # not in older versions of torch
-    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    names = ("avx512_bf16", "amx_bf16")
-    return device.type == "cpu" and any(known.get(name, False) for name in names)
+    return device.type == "cpu" and any(map(processor_has, ("avx512_bf16", "amx_bf16")))
 
 
 def window(pixels: Pixels, down: Span, across: Span) -> Pixels:

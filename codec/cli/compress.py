@@ -10,6 +10,7 @@ import click
 
 from nncodec.formats.cae import Reader
 from nncodec.formats.errors import OutputError
+from nncodec.formats.stages import BIT_PLANES
 from nncodec.weights import entry
 
 from .batch import run
@@ -152,7 +153,7 @@ def check_form(decoded: Picture, original: Picture) -> None:
 )
 @click.option(
     "--stages",
-    type=click.IntRange(1, 13),
+    type=click.IntRange(1, BIT_PLANES),
     metavar="N",
     help="Stages to send it in, from coarse to fine; default: up to four, fewer in a small file.",
 )

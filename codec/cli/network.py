@@ -26,7 +26,7 @@ def keep_memory() -> None:
     """Let the GNU C library keep up to a gigabyte that was freed, for what comes next.
 
     Else it gives every large block back, and the system clears each one that a network's layers ask
-    for again: a tenth of their time. Other libraries are left alone.
+    for again: 5 to 10 % of their time. Other libraries are left alone.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -110,8 +110,8 @@ class Decoder:
 def probabilities(chances: Chances) -> NDArray[np.float64]:
     """Those of 0 and of 1, (n, 2).
 
-    As a choice of two: the library takes twice as long for the very same bytes where it is told the
-    probabilities of 1 alone.
+    As a choice of two: told the probabilities of 1 alone, the library makes the very same bytes in
+    1.8 times the time.
     """
     both = np.empty((len(chances), 2))
     np.multiply(chances, 1 / ONE, out=both[:, 1])

@@ -51,12 +51,16 @@ def bytes_are_quick() -> bool:
     processor for an older one would do the same.
     """
     told = any(name in os.environ for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
-    # not in older versions of torch
-    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     library: Any = torch.backends.mkldnn
-    if told or not known.get("avx512_vnni") or not library.is_available():
+    if told or not processor_has("avx512_vnni") or not library.is_available():
         return False
     return hasattr(torch, "_int_mm") and saturates_nowhere()
+
+
+def processor_has(name: str) -> bool:
+    """Whether torch knows the processor to have such instructions; older versions do not tell."""
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(known.get(name, False))
 
 
 def saturates_nowhere() -> bool:

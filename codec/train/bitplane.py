@@ -90,10 +90,14 @@ class TransformRecipe(Recipe[Config]):
             principal_start(self.network.model, self.draw(START_CROPS).cpu())
         elif start != "random":
             fill(self.network, self.network.state_dict() | starting_weights(start), start)
+        if self.config.quick:
+            self.begin_quick()
+
+    def begin_quick(self) -> None:
+        """Begin the quick analysis with the first blocks of the whole one, unless it has begun."""
         analysis = self.network.model.analysis
         weights = analysis.quick.state_dict().items()
-        trained = any(bool(x.any()) for name, x in weights if name.endswith("merge.weight"))
-        if self.config.quick and not trained:
+        if not any(bool(x.any()) for name, x in weights if name.endswith("merge.weight")):
             first = analysis.blocks[: len(analysis.quick)]
             analysis.quick.load_state_dict(first.state_dict())
 
