@@ -185,15 +185,15 @@ def comparison(codec: Codec, images: Sequence[Path], repeat: int) -> str:
             return spent[0], spent[1]
 
         both(mine)  # the first is never the fastest, and its sizes are AVIF's
-        rivals = [mine, avif(images, [file.stat().st_size for file, _ in places]), hyperprior()]
-        rounds = [[both(rival) for rival in rivals] for _ in range(repeat)]
         rows = []
-        for rival, times in zip(rivals, zip(*rounds, strict=True), strict=True):
+        rivals = [mine, avif(images, [file.stat().st_size for file, _ in places]), hyperprior()]
+        for rival in rivals:
+            rounds = [(both(mine), both(rival)) for _ in range(repeat)]
             ratios = [
                 (encode / own[0], encode / own[1], decode / own[1])
-                for (encode, decode), (own, *_) in zip(times, rounds, strict=True)
+                for own, (encode, decode) in rounds
             ]
-            best = [f"{min(spent):.3f}" for spent in zip(*times, strict=True)]
+            best = [f"{min(theirs[way] for _, theirs in rounds):.3f}" for way in range(2)]
             medians = [f"{statistics.median(ratio):.2f}" for ratio in zip(*ratios, strict=True)]
             rows.append((rival.name, *best, *medians))
     ratio_of = ("enc/compress", "enc/decompress", "dec/decompress")

@@ -94,32 +94,32 @@ class VariableRate:
         """
         header, settings = reader.header, Settings.of(reader.header)
         latent = np.zeros((*latent_size(header), header.channels), np.int16)
-        known: dict[int, Partial] = {}  # by segment, less those that miss a stage
-        unknown = dict.fromkeys(segments)
+        places = {index: area(header, header.segment_patches(index)) for index in segments}
+        known: dict[int, Partial] = {}  # by segment, as far as its stages are sound
         wanted = {
             stage * header.n_segments + index for stage in range(stages) for index in segments
         }
         for segment in reader.segments(wanted):
-            place = area(header, header.segment_patches(segment.index))
-            if segment.plane == 0:
-                known[segment.index] = Partial.nothing(*latent[place].shape)
             part = known.get(segment.index)
-            if part is None or part.stages != segment.plane:
+            if part is None:
+                part = Partial.nothing(*latent[places[segment.index]].shape)
+            if part.stages != segment.plane:
                 continue
             last = settings.last + header.planes - 1 - segment.plane
             try:
                 if segment.coding is not Coding.CONTEXT:
                     raise DamagedChunk(f"{segment.name} is not coded as this model's are")
-                self.planes.decode(segment.payload, part, settings.step, last, segment.name)
+                known[segment.index] = self.planes.decode(
+                    segment.payload, part, settings.step, last, segment.name
+                )
             except DamagedChunk as error:
                 if errors is None:
                     raise
                 errors.append(error)
-                del known[segment.index]
-                continue
-            latent[place] = middles(part.latent, last)
-            unknown.pop(segment.index, None)
-        return latent, [header.segment_patches(index) for index in unknown]
+        for index, part in known.items():
+            last = settings.last + header.planes - part.stages
+            latent[places[index]] = middles(part.latent, last)
+        return latent, [header.segment_patches(index) for index in segments if index not in known]
 
     def pixels(
         self,

@@ -176,8 +176,8 @@ def _planes(image: Image.Image, mode: str) -> tuple[Pixels, Pixels | None]:
     out = np.empty((height, width, channels), np.uint8)
     rows = max(1, _STRIP_PIXELS // width)
     for row in range(0, height, rows):
-        strip = image.crop((0, row, width, min(row + rows, height)))
-        out[row : row + rows] = _samples(strip, mode)
+        box = (0, row, width, min(row + rows, height))
+        out[row : row + rows] = _samples(image if rows >= height else image.crop(box), mode)
     alpha = np.ascontiguousarray(out[:, :, -1]) if mode.endswith("A") else None
     if mode.startswith("L"):
         return _three_channels(out[:, :, 0]), alpha
@@ -187,7 +187,7 @@ def _planes(image: Image.Image, mode: str) -> tuple[Pixels, Pixels | None]:
 def _samples(image: Image.Image, mode: str) -> Pixels:
     """The samples (height, width, channels) of a small image."""
     if not image.mode.startswith("I;16"):
-        samples: Pixels = np.asarray(image.convert(mode))
+        samples: Pixels = np.asarray(image if image.mode == mode else image.convert(mode))
         return samples.reshape(image.height, image.width, -1)
     deep = np.asarray(image).astype(np.uint32)
     planes = [(deep + 128) // 257]

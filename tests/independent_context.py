@@ -35,13 +35,11 @@ class RangeDecoder:
 
     def __init__(self, payload: bytes) -> None:
         self.payload, self.taken, self.range = payload, 0, 2**64 - 1
-        self.value = self.next() << 32
-        self.value |= self.next()
+        self.value = self.next() << 32 | self.next()
 
     def next(self) -> int:
         self.taken += 4
-        word = self.payload[self.taken - 4 : self.taken]
-        self.last = int.from_bytes(word.ljust(4, b"\0"), "big")
+        self.last = int.from_bytes(self.payload[self.taken - 4 :][:4].ljust(4, b"\0"), "big")
         return self.last
 
     def bit(self, chance: int) -> bool:
@@ -50,8 +48,7 @@ class RangeDecoder:
         if self.value >= unit << 24:
             raise Impossible
         one = self.value >= unit * share
-        if one:
-            self.value -= unit * share
+        self.value -= one * unit * share
         self.range = unit * (2**24 - share if one else share)
         if self.range < 2**32:
             self.range <<= 32
@@ -62,7 +59,7 @@ class RangeDecoder:
         return np.array([self.bit(int(chance)) for chance in chances], bool)
 
     def end(self) -> None:
-        more = self.taken < len(self.payload) or self.payload.endswith(b"\0")
+        more = self.payload[self.taken :] or self.payload.endswith(b"\0")
         if more or self.last or self.value >= 2**32:
             raise Impossible
 
@@ -81,7 +78,7 @@ def run(t: Tensors, x: np.ndarray, v: np.ndarray, skip_first: bool = True) -> np
     count = sum(name.endswith(".shift") for name in t)
     for number in range(count):
         weight, bias, shift, skip = (
-            t[f"{number}.{part}"] for part in ("weight", "bias", "shift", "skip")
+            t[f"{number}.{x}"] for x in ("weight", "bias", "shift", "skip")
         )
         (outputs, _, size, _), (h, w, _) = weight.shape, x.shape
         # Sums below 2^53 are exact in float64, whose matrix products are quick.
@@ -89,11 +86,9 @@ def run(t: Tensors, x: np.ndarray, v: np.ndarray, skip_first: bool = True) -> np
         taps = weight.transpose(2, 3, 1, 0).reshape(-1, outputs).astype(float)
         sums = (seen @ taps).astype(np.int64).reshape(h, w, outputs)
         out = (sums + v @ bias + (1 << shift) // 2) >> shift
-        if number < count - 1:
-            if skip and (number > 0 or skip_first):
-                out += x
-            out = out.clip(0, 127)
-        x = out
+        if skip and (number > 0 or skip_first) and number < count - 1:
+            out += x
+        x = out.clip(0, 127) if number < count - 1 else out
     return x
 
 
@@ -141,27 +136,39 @@ def own(t: Tensors, m: np.ndarray, value: np.ndarray, size: np.ndarray) -> np.nd
 
 
 def decode_plane(
-    t: Tensors, coder: RangeDecoder, q: np.ndarray, active: np.ndarray, plane: int, step: int
+    t: Tensors, coder: RangeDecoder, q: np.ndarray, tops: np.ndarray, plane: int, step: int
 ) -> np.ndarray:
     """The signed magnitudes (h, w, C) in units of 2^plane, from those in units twice as large."""
-    h, w, channels = q.shape
     m = 4 * q + 2 * np.sign(q)
-    chequer = (np.arange(h)[:, None] + np.arange(w)) % 2
+    ranks = np.argsort(-tops, kind="stable")
     for phase in range(2):
         value, size = m.clip(-16, 16), LOGARITHM[np.abs(m).clip(max=63)]
         v = situation(step + 128 * plane, plane, phase)
         trunk = run(t, np.concatenate([value, size], 2), v, skip_first=False)
-        said = trunk.reshape(h, w, 3, channels).transpose(2, 0, 1, 3) + own(t, m, value, size)
+        said = trunk.reshape(*q.shape[:2], 3, -1).transpose(2, 0, 1, 3) + own(t, m, value, size)
         chance = chances(t, said)
-        here = (chequer == phase)[:, :, None] & active
-        zero, old = np.nonzero(here & (m == 0)), np.nonzero(here & (m != 0))
-        appears = coder.bits(chance[0][zero])
-        digit = coder.bits(chance[2][old])
-        new = tuple(index[appears] for index in zero)
-        sign = 2 * coder.bits(chance[1][new]) - 1
-        m[old] += np.sign(m[old]) * (2 * digit - 1)  # 4 |q| + 2 becomes 4 |q| + 1 or 4 |q| + 3
-        m[new] = 3 * sign
+        here = (np.indices(q.shape[:2]).sum(0) % 2 == phase)[:, :, None] & (tops > plane)
+        place = np.array(np.nonzero(here[:, :, ranks]))  # in order
+        place[2] = ranks[place[2]]
+        kind = np.where(m != 0, 2, chance[0] < 256)[tuple(place)]
+        likely, rare, old = (tuple(place[:, kind == k]) for k in range(3))
+        ones = np.append(coder.bits(chance[0][likely]), in_groups(coder, chance[0][rare]))
+        new = tuple(np.append(likely, rare, 1)[:, ones])
+        # 4 |q| + 2 becomes 4 |q| + 1 or 4 |q| + 3
+        m[old] += np.sign(m[old]) * (2 * coder.bits(chance[2][old]) - 1)
+        m[new] = 3 * (2 * coder.bits(chance[1][new]) - 1)
     return np.sign(m) * (np.abs(m) // 2)
+
+
+def in_groups(coder: RangeDecoder, chance: np.ndarray) -> np.ndarray:
+    """Rare bits; step 3 of section 19."""
+    group = np.arange(len(chance)) % max(1, -(-len(chance) // 32))
+    sums = np.bincount(group, chance).astype(int)
+    hit = np.flatnonzero(coder.bits(sums)[group])
+    ones = hit[coder.bits((65536 * chance[hit] // sums[group[hit]]).clip(max=65535))]
+    if {*group[hit]} != {*group[ones]}:
+        raise Impossible
+    return np.bincount(ones, minlength=len(chance)) > 0
 
 
 def decode_stages(
@@ -182,6 +189,6 @@ def decode_stages(
                 tops[above] += coder.bits(t["tops"][min(step // 64, 63), above, plane])
             first = tops.max() - 1
         for plane in range(first, end - 1, -1):
-            q = decode_plane(t, coder, q, tops > plane, plane, step)
+            q = decode_plane(t, coder, q, tops, plane, step)
         coder.end()
     return 2 * q * 2**last + np.sign(q) * (2**last - 1)

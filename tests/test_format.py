@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nncodec import Codec, weights
-from nncodec.entropy import coder, context, network, plane_network, planes
+from nncodec.entropy import coder, context, groups, network, plane_network, planes
 from nncodec.entropy import weights as tensor_rules
 from nncodec.formats import alpha, bits, cae, layout, stages, varint, zstd
 from nncodec.formats.cae import AlphaCoding, Coding, Colour, Header, PadMode, Reader, Writer
@@ -145,7 +145,7 @@ def test_models_are_those_of_the_code() -> None:
 
 def test_constants_of_context_coding_are_those_of_the_code() -> None:
     modules = {"coder": coder, "network": network, "weights": tensor_rules}
-    modules |= {"plane_network": plane_network, "planes": planes}
+    modules |= {"plane_network": plane_network, "planes": planes, "groups": groups}
     rows = [row for rows in tables("constant") for row in rows]
     assert len(rows) >= 10
     for _, value, place in rows:

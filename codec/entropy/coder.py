@@ -4,7 +4,7 @@ The coder is constriction's (Bamler 2022), driven with whole arrays. Probabiliti
 of 2^-16, exact in floating point, which it turns into integers before it codes anything.
 """
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import numpy as np
 from constriction import stream  # type: ignore[import-untyped]
@@ -14,39 +14,47 @@ from nncodec.formats.errors import DamagedChunk
 
 Bits = NDArray[np.bool_]
 Chances = NDArray[np.uint16]  # of a bit being 1, out of 2^16
+Symbols = NDArray[np.int32]  # bits, as the library takes them
+Probabilities = NDArray[np.float64]  # of 0 and of 1, (n, 2)
 
 ONE = 1 << 16  # what a probability of certainty would be in a table
 WORD = 4  # bytes that the coder works in
 
 
-class Coder(Protocol):
+class Coder(ABC):
     """What codes bits: a model walks through a latent in the same way in both directions."""
 
+    name = "the payload"
+
+    @abstractmethod
     def code(self, chances: Chances, bits: Bits) -> Bits:
-        """Code ``bits`` (n,), each being 1 with its chance (n,), and return them.
+        """Code ``bits`` (n,), each being 1 with its chance (n,) out of 2^16, and return them.
 
         A decoder returns what was coded, whatever ``bits`` are.
         """
 
+    def damage(self) -> DamagedChunk:
+        """The error to raise at bits that no encoder codes."""
+        return DamagedChunk(f"{self.name} holds bits that cannot have been coded")
 
-class Recorder:
-    """Keeps the batches of bits, to be coded later."""
+
+class Recorder(Coder):
+    """Keeps the batches of bits, ready to be coded later."""
 
     def __init__(self) -> None:
-        self._batches: list[tuple[Chances, Bits]] = []
+        self._batches: list[tuple[Symbols, Probabilities]] = []
 
     def code(self, chances: Chances, bits: Bits) -> Bits:
-        """Keep ``bits`` (n,), each being 1 with its chance (n,), and return them."""
-        self._batches.append((chances, bits))
+        self._batches.append((bits.astype(np.int32), probabilities(chances)))
         return bits
 
-    def replay(self, coder: Coder) -> None:
+    def replay(self, encoder: "Encoder") -> None:
         """Code all of them."""
-        for chances, bits in self._batches:
-            coder.code(chances, bits)
+        for batch in self._batches:
+            encoder.add(*batch)
 
 
-class Encoder:
+class Encoder(Coder):
     """Takes bits in batches; :meth:`finish` gives the bytes."""
 
     def __init__(self) -> None:
@@ -54,11 +62,10 @@ class Encoder:
         self._model = stream.model.Categorical(perfect=False)
 
     def code(self, chances: Chances, bits: Bits) -> Bits:
-        """Code ``bits`` (n,), each being 1 with its chance (n,) out of 2^16, and return them."""
         self.add(bits.astype(np.int32), probabilities(chances))
         return bits
 
-    def add(self, symbols: NDArray[np.int32], chances: NDArray[np.float64]) -> None:
+    def add(self, symbols: Symbols, chances: Probabilities) -> None:
         """Code bits as the library takes them, with :func:`probabilities`."""
         self._coder.encode(symbols, self._model, chances)
 
@@ -73,7 +80,7 @@ class Encoder:
         return words.astype(">u4").tobytes().rstrip(b"\0")
 
 
-class Decoder:
+class Decoder(Coder):
     """Gives the bits back in the same batches, from the same chances.
 
     Nearly any bytes are some bits. So those found are coded again: at the end, that must give these
@@ -86,7 +93,7 @@ class Decoder:
         self._model = stream.model.Categorical(perfect=False)
         self._again = Encoder()
         self._data = data
-        self._name = name
+        self.name = name
 
     def code(self, chances: Chances, bits: Bits) -> Bits:
         """The next bits, one for each chance. DamagedChunk if these bytes hold no such bits."""
@@ -94,20 +101,17 @@ class Decoder:
         try:
             symbols: NDArray[np.int32] = self._coder.decode(self._model, wanted)
         except AssertionError:
-            raise self._damage() from None
+            raise self.damage() from None
         self._again.add(symbols, wanted)
         return symbols.astype(np.bool_)
 
     def finish(self) -> None:
         """Raise DamagedChunk if the bytes are not those that the bits would have been coded to."""
         if self._again.finish() != self._data:
-            raise self._damage()
-
-    def _damage(self) -> DamagedChunk:
-        return DamagedChunk(f"{self._name} holds bits that cannot have been coded")
+            raise self.damage()
 
 
-def probabilities(chances: Chances) -> NDArray[np.float64]:
+def probabilities(chances: Chances) -> Probabilities:
     """Those of 0 and of 1, (n, 2).
 
     As a choice of two: told the probabilities of 1 alone, the library makes the very same bytes in

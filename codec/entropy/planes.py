@@ -9,10 +9,11 @@ of such a half from what is known of all elements: earlier planes everywhere, an
 other colour.
 
 Channels differ in their largest value: their top planes are sent first, and a channel takes part
-in coding and in the network's arithmetic from its top plane on only.
+in coding and in the network's arithmetic from its top plane on only. Those with the most planes
+come first in all planes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from torch import Tensor
 from nncodec.formats.stages import BIT_PLANES
 
 from .board import COLOURS, Board
-from .coder import Bits, Chances, Coder, Decoder, Encoder, Recorder
+from .coder import Chances, Coder, Decoder, Encoder, Recorder
+from .groups import RARE, code_rare
 from .network import exact_arithmetic
 from .plane_network import (
     DECISIONS,
@@ -47,6 +49,11 @@ Latent = NDArray[np.int16]
 def tops_of(largest: Latent) -> NDArray[np.uint8]:
     """How many planes magnitudes have: their bit lengths, in the same shape."""
     return np.frexp(np.abs(largest).astype(np.float64))[1].astype(np.uint8)
+
+
+def ranking(tops: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """The channels, those with the most planes first, so that the active ones always lead."""
+    return np.argsort(-tops.astype(np.int8), kind="stable")
 
 
 def cut(latent: Latent, plane: int) -> Latent:
@@ -117,44 +124,54 @@ class PlaneModel:
         return payloads
 
     def _decisions(
-        self, latent: Latent, tops: NDArray[np.uint8], step: int, planes: Iterable[int]
-    ) -> Iterator[Recorder]:
+        self, latent: Latent, tops: NDArray[np.uint8], step: int, planes: Sequence[int]
+    ) -> list[Recorder]:
         """What is to be coded in each plane.
 
         Who knows all of a latent need not wait for one plane to code the next: torch's threads each
         take one, instead of parts of all products.
         """
+        order = ranking(tops)
+        ranked = latent[..., order]
+        board = Board(*latent.shape[:2])
 
         def decisions(plane: int) -> Recorder:
             recorder = Recorder()
-            known = Partial(cut(latent, plane + 1), tops)
-            self._code_plane(recorder, known, latent, plane, step)
+            active = order[: np.count_nonzero(tops > plane)]
+            due = ranked[..., : len(active)]
+            if len(active):
+                self._code_plane(recorder, board, active, cut(due, plane + 1), due, plane, step)
             return recorder
 
         threads = torch.get_num_threads()
         with exact_arithmetic(self.network.device):
             if threads == 1:
-                yield from map(decisions, planes)
-                return
+                return [*map(decisions, planes)]
             # That switch of the whole process stays as it is until the last thread has ended.
-            with single_threads(threads) as pool:
-                yield from pool.map(decisions, planes)
+            with single_threads(threads) as pool:  # the last planes, which take longest, first
+                return [*pool.map(decisions, planes[::-1])][::-1]
 
-    def decode(self, data: bytes, known: "Partial", step: int, last: int, name: str) -> None:
-        """Bring ``known`` on by a stage whose last plane is ``last``.
+    def decode(self, data: bytes, known: "Partial", step: int, last: int, name: str) -> "Partial":
+        """What is known with a stage more, whose last plane is ``last``.
 
         DamagedChunk, calling the data ``name``, if these bytes cannot have been coded.
         """
         coder = Decoder(data, name)
-        first = last
-        if known.stages == 0:  # this one holds all planes from the highest down
-            known.tops = self._code_tops(coder, known.tops, step)
-            first = int(known.tops.max()) - 1
+        tops = known.tops if known.stages else self._code_tops(coder, known.tops, step)
+        first = int(tops.max()) - 1
+        if known.stages:  # else it holds all planes from the highest down
+            first = min(first, last)
+        order = ranking(tops)
+        ranked = known.ranked.copy()
+        board = Board(*ranked.shape[:2])
         with exact_arithmetic(self.network.device):
             for plane in range(first, last - 1, -1):
-                self._code_plane(coder, known, None, plane, step)
-        known.stages += 1
+                active = order[: np.count_nonzero(tops > plane)]
+                part = ranked[..., : len(active)]
+                middles = self._code_plane(coder, board, active, part, None, plane, step)
+                part[...] = board.gather(middles) / 2  # less the half that is not known
         coder.finish()
+        return Partial(ranked, tops, known.stages + 1)
 
     def chances(self, latent: Latent, plane: int, step: int) -> NDArray[np.uint16]:
         """The chances out of 2^16 of all decisions of a plane, (3 decisions, h, w, C).
@@ -189,21 +206,22 @@ class PlaneModel:
         return found
 
     def _code_plane(
-        self, coder: Coder, known: "Partial", truth: Latent | None, plane: int, step: int
-    ) -> None:
-        """Code one plane of the channels that have it.
+        self,
+        coder: Coder,
+        board: Board,
+        active: NDArray[np.intp],
+        known: Latent,
+        truth: Latent | None,
+        plane: int,
+        step: int,
+    ) -> NDArray[np.float32]:
+        """Code a plane of the ``active`` channels; returns the middles on the board.
 
-        ``known.latent`` is in units of 2^(plane + 1) before, of 2^plane afterwards.
+        ``known`` (h, w, active) is in units of 2^(plane + 1).
         """
-        active = np.flatnonzero(known.tops > plane)
-        if not len(active):
-            return
-        # Most planes' bits are in those that all channels have: these are not picked one by one.
-        picked = active if len(active) < len(known.tops) else slice(None)
-        board = Board(*known.latent.shape[:2])
-        due = middles = board.lay(widened(known.latent[..., picked]), np.float32)
+        due = middles = board.lay(widened(known), np.float32)
         if truth is not None:
-            due = board.lay(refined(cut(truth[..., picked], plane)), np.float32)
+            due = board.lay(refined(cut(truth, plane)), np.float32)
         view = View(self.network, board, active, middles)
         for colour in range(COLOURS):
             if not board.inside[colour].any():  # one position has one colour
@@ -213,7 +231,7 @@ class PlaneModel:
             outputs = view(colour, situation(step, plane, colour)).cpu().numpy()
             here = board.run(colour)
             self._code_colour(coder, outputs, board.inside[colour], middles[here], due[here])
-        known.latent[..., picked] = board.gather(middles) / 2  # less the half that is not known
+        return middles
 
     def _code_colour(
         self,
@@ -225,42 +243,53 @@ class PlaneModel:
     ) -> None:
         """Code what ``middles`` (n, active) are ``due`` to become in this plane.
 
-        Position by position: whether what may be zero is not; the next digit of all else; the
-        signs of what is new.
+        Position by position: whether what may be zero is not, the rare ones last; the next digit of
+        all else; the signs of what is new.
         """
         known, wanted = middles.reshape(-1), due.reshape(-1)
-
-        def code(decision: int, where: NDArray[np.intp], bits: Bits) -> Bits:
-            chances = self._chances(outputs[decision].reshape(-1).take(where))
-            return coder.code(chances, bits)
-
         zero = middles == 0
-        maybe, old = np.flatnonzero(zero & inside), np.flatnonzero(~zero)
+        chances = self._chances(outputs[SIGNIFICANT])
+        maybe, rare = zero & inside, chances < RARE
+        likely, unlikely = np.flatnonzero(maybe & ~rare), np.flatnonzero(maybe & rare)
+        old = np.flatnonzero(~zero)
         before, after = known.take(old), wanted.take(old)
-        new = maybe[code(SIGNIFICANT, maybe, wanted.take(maybe) != 0)]
-        above = code(REFINE, old, np.abs(after) > np.abs(before))
-        upward = code(SIGN, new, wanted.take(new) > 0)
+        appears = coder.code(chances.take(likely), wanted.take(likely) != 0)
+        rest = code_rare(coder, chances.take(unlikely), wanted.take(unlikely) != 0)
+        new = np.concatenate([likely[appears], unlikely[rest]])
+        digits, signs = (
+            self._chances(outputs[decision].reshape(-1).take(where))
+            for decision, where in ((REFINE, old), (SIGN, new))
+        )
+        above = coder.code(digits, np.abs(after) > np.abs(before))
+        upward = coder.code(signs, wanted.take(new) > 0)
         known[old] += np.where(above, 1, -1) * np.sign(before)
         known[new] = np.where(upward, FIRST, -FIRST)
 
     def _chances(self, outputs: NDArray[np.float32]) -> Chances:
         """Chances out of 2^16 for outputs of the network."""
-        entries = outputs.clip(-self.offset, self.offset).astype(np.intp)
-        entries += self.offset
-        return self.table.take(entries)
+        return self.table.take(outputs.astype(np.intp) + self.offset, mode="clip")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Partial:
-    """What is known of a latent (h, w, C): signed magnitudes, in units of the last plane known.
+    """What is known of a latent.
 
-    ``tops`` (C,) is the number of planes of each channel, ``stages`` how many are known.
+    ``ranked`` (h, w, C) holds signed magnitudes in units of the last plane known, the channels in
+    the order of :func:`ranking`. ``tops`` (C,) is the number of planes of each channel, ``stages``
+    how many are known.
     """
 
-    latent: Latent
+    ranked: Latent
     tops: NDArray[np.uint8]
     stages: int = 0
 
     @classmethod
     def nothing(cls, height: int, width: int, channels: int) -> "Partial":
         return cls(np.zeros((height, width, channels), np.int16), np.zeros(channels, np.uint8))
+
+    @property
+    def latent(self) -> Latent:
+        """The same, the channels in their own order."""
+        latent = np.empty_like(self.ranked)
+        latent[..., ranking(self.tops)] = self.ranked
+        return latent

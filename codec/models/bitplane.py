@@ -32,36 +32,45 @@ def trade_off(level: Tensor) -> Tensor:
     return TRADE * torch.exp(-2 * level)
 
 
-def folded(x: Tensor, side: int) -> Tensor:
-    """Squares of positions to channels, as pixel_unshuffle does, in one copy to channels last."""
+def squares(x: Tensor, side: int) -> Tensor:
+    """The squares of positions of (n, C, H, W) as vectors, (n, H/side, W/side, side * side * C).
+
+    Their channels lie innermost, so that of channels last whole runs are copied, if anything is.
+    """
     n, channels, height, width = x.shape
-    squares = x.reshape(n, channels, height // side, side, width // side, side)
-    return squares.permute(0, 2, 4, 1, 3, 5).flatten(3).permute(0, 3, 1, 2)
+    runs = x.permute(0, 2, 3, 1).reshape(n, height // side, side, width // side, side * channels)
+    return runs.transpose(2, 3).flatten(3)
 
 
-def unfolded(x: Tensor, side: int) -> Tensor:
-    """Channels to squares of positions, as pixel_shuffle does, in one copy to channels last."""
-    n, channels, height, width = x.shape
-    squares = x.reshape(n, channels // side**2, side, side, height, width)
-    return squares.permute(0, 4, 2, 5, 3, 1).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+def placed(vectors: Tensor, side: int) -> Tensor:
+    """The way back: vectors (n, h, w, side * side * C) to (n, C, h * side, w * side)."""
+    n, height, width, _ = vectors.shape
+    runs = vectors.reshape(n, height, width, side, -1).transpose(2, 3)
+    return runs.reshape(n, height * side, width * side, -1).permute(0, 3, 1, 2)
+
+
+def product(vectors: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Vectors (n, h, w, C) by a matrix (D, C), (n, h, w, D)."""
+    rows = vectors.flatten(0, 2)
+    count = len(rows)
+    if count < FEW:
+        rows = F.pad(rows, (0, 0, 0, FEW - count))
+    found = F.linear(rows, weight, bias)[:count]
+    return found.reshape(*vectors.shape[:3], -1)
 
 
 class Pointwise(nn.Conv2d):
-    """A convolution of squares that do not overlap, most often of 1x1, as a product of matrices.
+    """A convolution of single positions, or of squares that do not overlap, as a matrix product.
 
     What oneDNN's convolutions do is divide long sums among threads, so that their rounding depends
     on how many there are. Products of matrices do so where there are but a few rows for each.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        side = self.kernel_size[0]
-        seen = (folded(x, side) if side > 1 else x).permute(0, 2, 3, 1)
-        rows = seen.flatten(0, 2)
-        count = len(rows)
-        if count < FEW:
-            rows = F.pad(rows, (0, 0, 0, FEW - count))
-        found = F.linear(rows, self.weight.flatten(1), self.bias)[:count]
-        return found.reshape(*seen.shape[:3], -1).permute(0, 3, 1, 2)
+    def forward(self, x: Tensor, side: int = 1) -> Tensor:
+        """Map (n, c, H, W) to (n, D, H/side, W/side): the inputs are a square's c * side * side."""
+        weight = self.weight.reshape(len(self.weight), -1, side, side)
+        found = product(squares(x, side), weight.permute(0, 2, 3, 1).flatten(1), self.bias)
+        return found.permute(0, 3, 1, 2)
 
 
 class Block(nn.Module):
@@ -100,10 +109,18 @@ class Block(nn.Module):
 class Linear(Pointwise):
     """One without an activation, kept in float32: it carries the picture itself."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, side: int = 1) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            result: Tensor = super().forward(x.float())
-        return result
+            return super().forward(x.float(), side)
+
+    def spread(self, x: Tensor, side: int) -> Tensor:
+        """Map (n, c, h, w) to (n, D, h * side, w * side): the outputs are a square's."""
+        assert self.bias is not None
+        weight = self.weight.reshape(-1, side, side, x.shape[1]).permute(1, 2, 0, 3).flatten(0, 2)
+        bias = self.bias.reshape(-1, side, side).permute(1, 2, 0).flatten()
+        with torch.autocast(x.device.type, enabled=False):
+            found = product(squares(x.float(), 1), weight, bias)
+        return placed(found, side)
 
 
 class Analysis(nn.Module):
@@ -121,10 +138,10 @@ class Analysis(nn.Module):
         self.last = Block(channels, False)
 
     def forward(self, pixels: Tensor, quick: bool = False) -> Tensor:
-        x = self.head(folded(pixels / UNIT, FOLD))
+        x = self.head(pixels / UNIT, FOLD)
         for block in self.quick if quick else self.blocks:
             x = block(x)
-        latent: Tensor = self.last(self.down(x))
+        latent: Tensor = self.last(self.down(x, 2))
         return latent
 
 
@@ -139,10 +156,10 @@ class Synthesis(nn.Module):
         self.tail = Linear(WIDTH, WIDTH, 1)
 
     def forward(self, latent: Tensor, level: Tensor) -> Tensor:
-        x = unfolded(self.up(self.first(latent, level)), 2)
+        x = self.up.spread(self.first(latent, level), 2)
         for block in self.blocks:
             x = block(x, level)
-        return unfolded(self.tail(x), FOLD)
+        return self.tail.spread(x, FOLD)
 
 
 class Gains(nn.Module):
