@@ -14,7 +14,7 @@ from nncodec.formats.bits import Entropy
 from nncodec.formats.cae import Coding, Header, PadMode, Reader, Tile, Writer
 from nncodec.formats.errors import Damaged, ModelMismatch
 from nncodec.formats.files import StrPath
-from nncodec.formats.images import MAX_PIXELS, Metadata, Picture
+from nncodec.formats.images import MAX_PIXELS, Metadata, Picture, with_metadata
 from nncodec.formats.images import to_pil as picture_to_pil
 
 from .engine import load_engine, model_of
@@ -77,7 +77,8 @@ class Codec:
         ``effort`` from 1, one pass, to 9, the best picture for its size (None: the default); and
         how many ``stages`` it is sent in (None: up to four, fewer for a small file).
         ``entropy`` is "raw", "zstd", "context" (learned probabilities) or "auto", the smallest of
-        them for each segment; ``metadata`` names what is kept of "exif", "icc" and "xmp". Raises
+        them for each segment; ``metadata`` names what is kept of "exif", "icc" and "xmp" (a picture
+        whose EXIF says how to turn it is turned when it loses that). Raises
         ImageError; NncodecError for what this model cannot do.
         """
         target = Target(quality, size, bpp, psnr, stages)
@@ -96,7 +97,8 @@ class Codec:
         progress: Progress | None = None,
     ) -> bytes:
         """Compress ``picture`` to the content of a .cae file; see :meth:`compress`."""
-        kept = {name: getattr(picture.metadata, name) for name in sorted(metadata)}
+        picture = with_metadata(picture, metadata)
+        kept = {name: getattr(picture.metadata, name) for name in sorted(METADATA)}
         header = self.header(picture)
         strips = [] if picture.alpha is None else list(alpha.encode(picture.alpha, header))
 

@@ -64,3 +64,8 @@ class WeightsError(NncodecError):
 
 class UnknownModel(WeightsError):
     """No model of that name is shipped."""
+
+
+def one_line(error: Exception) -> str:
+    """What `error` says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -263,7 +263,10 @@ def _known(table: type[_Code], what: str, value: int) -> _Code:
 def _model(fields: Fields) -> str:
     number = fields.varint()
     if number == 0:
-        return fields.take(min(fields.varint(), 65)).decode("latin-1")
+        model = fields.take(min(fields.varint(), 65)).decode("latin-1")
+        if model in _NUMBER_OF_MODEL:
+            raise Damaged(f"the header spells {model} out, which has a number")
+        return model
     if number not in MODEL_NUMBERS:
         raise Unsupported(f"model number {number} in the header is not known to this version")
     return MODEL_NUMBERS[number]

@@ -15,18 +15,10 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from .chunks import write_all
-from .errors import ImageError, OutputError
+from .errors import ImageError, OutputError, one_line
 from .files import StrPath
-from .picture import (
-    EXIF_PREFIX,
-    TIFF_TAGS,
-    Metadata,
-    Picture,
-    from_array,
-    from_pil,
-    one_line,
-    to_pil,
-)
+from .metadata import EXIF_PREFIX, TIFF_TAGS, Metadata
+from .picture import Picture, from_array, from_pil, to_pil, with_metadata
 
 __all__ = [
     "FORMATS",
@@ -38,6 +30,7 @@ __all__ = [
     "from_pil",
     "read_image",
     "to_pil",
+    "with_metadata",
     "write_image",
 ]
 

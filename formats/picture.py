@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile
 
 from .errors import ImageError
-from .layout import MAX_OPTIONAL_BYTES, Colour
+from .layout import Colour
+from .metadata import EXIF_PREFIX, Metadata, orientation_of, read_metadata
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -48,20 +50,16 @@ _COLOURS = {
     "RGBA": Colour.RGB_ALPHA,
 }
 _SIXTEEN_BITS = re.compile(";16[BLN]")  # in Pillow's name of how a file stores samples
-EXIF_PREFIX = b"Exif\0\0"
-
-# Tags of a TIFF file that describe the picture and not the file: description, make, model,
-# orientation, resolution (x, y, unit), software, date, artist, host, copyright, EXIF, GPS.
-TIFF_TAGS = {270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 316, 33432, 34665, 34853}
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What an image file carries beside pixels; EXIF without its leading "Exif\\0\\0"."""
-
-    icc: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
+# Orientation: whether rows and columns change places, then rows or columns are reversed.
+_TURNS = {
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def from_pil(image: Image.Image) -> Picture:
     depth = 16 if image.mode.startswith("I;16") or _SIXTEEN_BITS.search(stored) else 8
     if depth == 16:
         notes.append("16-bit samples are scaled to 8 bits")
-    metadata = _metadata(image, notes)
+    metadata = read_metadata(image, notes)
     mode = _target_mode(image, grey="LA;16" in stored)
     if image.mode == "CMYK":
         image, metadata = _cmyk_to_rgb(image, metadata, notes)
@@ -134,6 +132,20 @@ def from_array(array: NDArray[np.uint8]) -> Picture:
     return Picture(array[:, :, :3], Colour.RGB_ALPHA, array[:, :, 3])
 
 
+def with_metadata(picture: Picture, kept: Collection[str]) -> Picture:
+    """`picture` with only the metadata `kept` of "exif", "icc" and "xmp".
+
+    Without the EXIF that says how to turn it, it is turned.
+    """
+    dropped = {"exif", "icc", "xmp"} - {*kept}
+    found = replace(picture, metadata=replace(picture.metadata, **dict.fromkeys(dropped)))
+    orientation = orientation_of(picture.metadata.exif) if "exif" in dropped else 1
+    if orientation == 1:
+        return found
+    alpha = None if picture.alpha is None else _upright(picture.alpha, orientation)
+    return replace(found, pixels=_upright(picture.pixels, orientation), alpha=alpha)
+
+
 def to_pil(picture: Picture) -> Image.Image:
     """A Pillow image of mode L, LA, RGB or RGBA, with the metadata in its `info`.
 
@@ -153,9 +165,11 @@ def to_pil(picture: Picture) -> Image.Image:
     return image
 
 
-def one_line(error: Exception) -> str:
-    """What `error` says, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+def _upright(samples: Pixels, orientation: int) -> Pixels:
+    """Samples (height, width, ...) as they are to be seen."""
+    swapped, *flipped = _TURNS[orientation]
+    turned = samples.swapaxes(0, 1) if swapped else samples
+    return np.ascontiguousarray(np.flip(turned, tuple(axis for axis in range(2) if flipped[axis])))
 
 
 def _target_mode(image: Image.Image, grey: bool) -> str:
@@ -227,48 +241,3 @@ def _cmyk_to_rgb(
             pass  # a broken profile is no worse than none
     notes.append("CMYK without a usable profile is converted to RGB")
     return image.convert("RGB"), rest
-
-
-def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
-    exif = _bytes(image.info.get("exif"), "EXIF", notes) or _exif_tags(image, notes)
-    return Metadata(
-        icc=_bytes(image.info.get("icc_profile"), "ICC", notes),
-        exif=(exif.removeprefix(EXIF_PREFIX) or None) if exif else None,
-        xmp=_xmp(image, notes),
-    )
-
-
-def _bytes(value: Any, name: str, notes: list[str]) -> bytes | None:
-    data = value.encode() if isinstance(value, str) else value
-    if not data:
-        return None
-    if not isinstance(data, bytes) or len(data) > MAX_OPTIONAL_BYTES:
-        notes.append(f"{name} of an unusual form or over {MAX_OPTIONAL_BYTES} bytes is dropped")
-        return None
-    return data
-
-
-def _xmp(image: Image.Image, notes: list[str]) -> bytes | None:
-    """The XMP packet, if it is text: PNG files hold it in no other form."""
-    data = _bytes(image.info.get("xmp"), "XMP", notes)
-    try:
-        if data is not None:
-            data.decode()
-    except UnicodeDecodeError:
-        notes.append("XMP that is not UTF-8 is dropped")
-        return None
-    return data
-
-
-def _exif_tags(image: Image.Image, notes: list[str]) -> bytes | None:
-    """EXIF that is not in one piece: a TIFF file's own tags, and ImageMagick's text in PNG."""
-    if image.format != "TIFF" and "Raw profile type exif" not in image.info:
-        return None
-    try:
-        tags = image.getexif()
-        for tag in set(tags) - TIFF_TAGS:
-            del tags[tag]
-        return _bytes(tags.tobytes(), "EXIF", notes) if tags else None
-    except Exception as error:  # as above: the tags are whatever the file says
-        notes.append(f"EXIF is dropped: {one_line(error)}")
-        return None

@@ -75,6 +75,7 @@ def read_header(body: bytes) -> Header:
     need(h["pad mode"] < 3 and h["colour"] < 4 and h["depth"] < 2, "an unknown code")
     model = b.varint(0, 5)
     name = b.take(b.varint(1, 64)) if model == 0 else MODELS[model - 1].encode()
+    need(model > 0 or name.decode("latin-1") not in MODELS, "an id for a number")
     need(set(name) <= set(b"abcdefghijklmnopqrstuvwxyz0123456789_.-"), "no model id")
     h["model"], h["fingerprint"] = name.decode(), b.take(8)
     h["channels"], h["side"] = b.varint(1, 4096), b.varint(1, 128)

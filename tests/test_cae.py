@@ -313,6 +313,14 @@ def test_header_names_what_a_later_version_means(position: int, value: int, mess
         read(io.BytesIO(assemble(chunks.frame("H", bytes(body)))))
 
 
+def test_a_model_that_has_a_number_goes_by_that_alone() -> None:
+    own, other = b"\x04tiny", b"\x0cbitplane_256"
+    body = TINY.encode()
+    assert body[7:].startswith(b"\0" + own)
+    with pytest.raises(Damaged, match="spells bitplane_256 out"):
+        read(io.BytesIO(assemble(chunks.frame("H", body.replace(own, other)))))
+
+
 @pytest.mark.parametrize("model", LATENTS)
 def test_overhead_of_a_kodak_image_is_at_most_64_bytes(model: str) -> None:
     for width, height in ((768, 512), (512, 768)):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import Result
-from PIL import Image
+from PIL import Image, ImageOps
 
 from nncodec.formats.cae import Reader
 
@@ -211,6 +211,27 @@ def test_the_orientation_goes_along(nncodec: Run, folder: Path, format: str) -> 
             assert image.size == SIZE
             assert image.getexif()[ORIENTATION] == 6
             assert image.getexif().get_ifd(GPS)[1] == "N"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("when", ["compress", "decompress"])
+def test_a_picture_that_loses_its_orientation_is_turned(
+    nncodec: Run, folder: Path, orientation: int, when: str
+) -> None:
+    tags = Image.Exif()
+    tags[ORIENTATION] = orientation
+    photo = PHOTO.convert("RGBA")
+    photo.putalpha(Image.linear_gradient("L").resize(SIZE))  # exact, so that it tells
+    photo.save("in.png", exif=tags)
+    strip = ["--metadata", "icc"]
+    nncodec("compress", "in.png", "in.cae", *QUICK, *(strip if when == "compress" else []))
+    nncodec(
+        "decompress", "in.cae", "out.png", "--device", "cpu", *(strip if when != "compress" else [])
+    )
+    with Image.open("in.png") as before, Image.open("out.png") as after:
+        due = ImageOps.exif_transpose(before)
+        assert after.size == due.size and ORIENTATION not in after.getexif()
+        assert after.getchannel("A").tobytes() == due.getchannel("A").tobytes()
 
 
 def test_a_tiff_file_is_turned_by_pillow(nncodec: Run, folder: Path) -> None:

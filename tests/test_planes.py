@@ -420,6 +420,8 @@ def test_the_tensors_as_they_are_fit(plane_tensors: Made) -> None:
         ("2.bias", torch.zeros(64, 11, dtype=torch.int32), "layer 2's bias is"),
         ("0.weight", torch.zeros(8, 8, 3, 3, dtype=torch.int8), r"look at \[3, 3, 1\] positions"),
         ("0.bias", torch.zeros(63, 8, dtype=torch.int32), "layer 0's bias is"),
+        ("0.skip", torch.tensor(True), "0.skip is true, but nothing skips the first layer"),
+        ("2.skip", torch.tensor(True), "layer 2 skips from|2.skip is true, but nothing skips"),
         ("1.bias", torch.full((64, 8), 1 << 20, dtype=torch.int32), "layer 1 .* could reach"),
     ],
 )

@@ -58,11 +58,12 @@ class Encoder:
     max_pixels: int | None
 
     def __call__(self, job: Job, target: BinaryIO, advance: Callable[[float], None]) -> Outcome:
-        from nncodec.formats.images import MAX_PIXELS, read_image
+        from nncodec.formats.images import MAX_PIXELS, read_image, with_metadata
         from nncodec.rate import Target
 
         with open_input(job) as (file, size):
             picture = read_image(file, self.max_pixels or MAX_PIXELS)
+        picture = with_metadata(picture, self.metadata)
         codec = self.network.codec(self.model)
         rows, columns = codec.header(picture).grid
         pixels = picture.width * picture.height
@@ -72,7 +73,6 @@ class Encoder:
                 Target(**self.target),
                 effort=self.effort,
                 entropy=self.entropy,
-                metadata=self.metadata,
                 progress=counting(advance, rows * columns),
             )
         target.write(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial as bound
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -17,7 +17,6 @@ from .batch import run
 from .network import Network
 from .operands import Direction, Job
 from .options import (
-    METADATA,
     engine_options,
     kept_metadata,
     network_options,
@@ -83,7 +82,7 @@ class Decoder:
 
     def __call__(self, job: Job, target: BinaryIO, advance: Callable[[float], None]) -> Outcome:
         from nncodec.engine import model_of
-        from nncodec.formats.images import MAX_PIXELS, format_of, write_image
+        from nncodec.formats.images import MAX_PIXELS, format_of, with_metadata, write_image
         from nncodec.patches import Region, covering
 
         format = self.format or (format_of(job.target) if job.target else "png")
@@ -103,8 +102,7 @@ class Decoder:
                     progress=counting(advance, tile.rows * tile.columns),
                 )
             bytes_in = size()
-        for name in set(METADATA) - set(self.metadata):
-            picture = replace(picture, metadata=replace(picture.metadata, **{name: None}))
+        picture = with_metadata(picture, self.metadata)
         write_image(picture, target, format)
         return Outcome(
             bytes_in=bytes_in,

@@ -58,6 +58,7 @@ def build_planes(
     try:
         rest = {key: tensor for key, tensor in tensors.items() if key not in OWN}
         check_network(rest, SITUATIONS, 2 * channels, DECISIONS * channels)
+        require(not rest["0.skip"], "0.skip is true, but nothing skips the first layer")
         for key, (due, shape) in OWN.items():
             require(key in own, f"{key} is missing")
             size = [channels if side < 0 else side for side in shape]
@@ -92,6 +93,8 @@ def check_network(tensors: Mapping[str, Tensor], steps: int, inputs: int, output
     for number in range(count):
         inputs = check_layer(tensors, number, steps, inputs)
     require(inputs == outputs, f"the network has {inputs} outputs, not {outputs}")
+    last = f"{count - 1}.skip"
+    require(not count or not tensors[last], f"{last} is true, but nothing skips the last layer")
     table = tensors[TABLE]
     require(table.ndim == 1 and len(table) % 2 == 1, f"{TABLE} is {list(table.shape)}, not odd")
     require(int(table.numpy().min()) > 0, f"{TABLE} holds a chance of 0")
