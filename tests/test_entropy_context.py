@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from carriers import CARRIERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nncodec.entropy.context import PHASES, ContextModel, coding_steps
-from nncodec.entropy.network import EXACT, TOP, Where
+from nncodec.entropy.network import TOP, Where
 from nncodec.formats.errors import DamagedChunk, WeightsError
 from nncodec.train.context import Config
 
@@ -230,7 +231,7 @@ def golden() -> tuple[dict[str, Tensor], Bits, bytes]:
     return tensors, bits, (GOLDEN / "coded.bin").read_bytes()
 
 
-@pytest.mark.parametrize("dtype", EXACT)
+@pytest.mark.parametrize("dtype", CARRIERS)
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_golden_file(dtype: torch.dtype, device: str) -> None:
     if device == "cuda" and not torch.cuda.is_available():

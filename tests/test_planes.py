@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from carriers import CARRIERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ from nncodec.entropy.plane_network import (
     situation,
 )
 from nncodec.entropy.planes import MAX_TOP, Latent, Partial, PlaneModel
-from nncodec.entropy.products import EXACT, wide
+from nncodec.entropy.products import wide
 from nncodec.entropy.weights import build_planes
 from nncodec.formats.errors import DamagedChunk, WeightsError
 
@@ -125,7 +126,7 @@ def test_threads_and_carriers_do_not_matter(plane_tensors: Made) -> None:
     assert sum(map(len, expected)) > 5_000
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        for dtype in EXACT:
+        for dtype in CARRIERS:
             model = PlaneModel(tensors, 40, dtype=dtype)
             assert model.encode(latent, 600, 3) == expected
         decoded(PlaneModel(tensors, 40), expected, latent, 600)
@@ -349,7 +350,7 @@ def test_the_network_is_python_s_integers(
     expected = np.array(
         reference(tensors, size.tolist(), sign.tolist(), done.tolist(), at.tolist())
     ).reshape(height, width, DECISIONS, channels)[where][..., active]
-    for dtype in EXACT:
+    for dtype in CARRIERS:
         outputs = plane_outputs(
             PlaneNetwork(tensors, channels, dtype=dtype),
             torch.from_numpy(size[..., active]),
