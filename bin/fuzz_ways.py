@@ -1,6 +1,7 @@
 """Ways to read a file, for bin/fuzz: each returns all that comes out, and the errors noted."""
 
 import io
+import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,10 +14,12 @@ from nncodec.cli.contents import contents, segment_record, table, without_payloa
 from nncodec.cli.segment_map import draw
 from nncodec.formats import alpha, bits
 from nncodec.formats.cae import Coding, Header, Reader, Tile
+from nncodec.formats.errors import Unsupported
 from nncodec.formats.images import to_pil
 from nncodec.formats.stages import first_stages
 
-MAX_PIXELS = 1 << 14  # that are decoded: what a larger picture takes is not the file's fault
+# That are decoded: what a larger picture takes is not the file's fault.
+MAX_PIXELS, MAX_PATCHES = 1 << 14, 12
 
 Result = tuple[Any, ...]
 
@@ -37,6 +40,8 @@ class Pipe(io.RawIOBase):
 def decoded(file: BinaryIO, partial: bool = False, region: Any = None) -> tuple[Result, list[Any]]:
     """The picture, as `nncodec.decompress` reads it."""
     reader = Reader(file, partial=partial, max_pixels=MAX_PIXELS)
+    if math.prod(reader.header.grid) > MAX_PATCHES:
+        raise Unsupported("too many patches for two seconds")
     codec = codec_for(model_of(reader.header), "cpu")
     picture = codec.decompress_from(reader, region=region)
     to_pil(picture)

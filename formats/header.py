@@ -17,6 +17,7 @@ from .errors import Damaged, Unsupported
 from .layout import (
     ALPHA_STRIP_BYTES,
     DEPTH_CODES,
+    FEW_PIXELS,
     FINGERPRINT_BYTES,
     MAX_CHANNELS,
     MAX_DATA_CHUNKS,
@@ -28,6 +29,7 @@ from .layout import (
     MAX_SEGMENT_SIDE,
     MAX_SIDE,
     MODEL_NUMBERS,
+    PATCH_SWELL,
     PATCH_UNIT,
     STAGE_SWELL,
     Colour,
@@ -111,6 +113,23 @@ class Header:
             _check("parameter", value, 0, varint.LIMIT - 1)
         _check("size of a segment in bytes", self.segment_bytes(0), 1, MAX_SEGMENT_BYTES)
         _check("number of data chunks", self.n_chunks, 1, MAX_DATA_CHUNKS)
+
+    def limit(self, max_pixels: int | None) -> None:
+        """Raise Unsupported for a picture of more pixels, or whose patches have far more.
+
+        A network draws all of a patch, also where the picture is but one column of it.
+        """
+        if max_pixels is None:
+            return
+        size = f"{self.width} x {self.height} pixels"
+        if self.width * self.height > max_pixels:
+            raise Unsupported(f"{size} are more than {max_pixels}; allow it with --max-pixels")
+        drawn = self.grid[0] * self.grid[1] * self.patch**2
+        if drawn > max(PATCH_SWELL * max_pixels, FEW_PIXELS):
+            raise Unsupported(
+                f"the patches of {size} have {drawn}, over {PATCH_SWELL} times {max_pixels}; "
+                "allow it with --max-pixels"
+            )
 
     @property
     def pad(self) -> Pad:

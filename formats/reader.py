@@ -68,10 +68,7 @@ class Reader:
         self._optional = 0  # chunks before the data
         self._lost = False  # where the next chunk begins is not known (only if partial)
         self.header = self._read_header()
-        size = self.header.width, self.header.height
-        if max_pixels is not None and size[0] * size[1] > max_pixels:
-            message = f"{size[0]} x {size[1]} pixels are more than {max_pixels}"
-            raise Unsupported(f"{message}; allow it with --max-pixels")
+        self.header.limit(max_pixels)
         # Where the data chunks begin, to find the way again behind damage.
         self._offsets = self._sound_index() if partial and file.seekable() else None
         self._read_prelude()

@@ -679,6 +679,19 @@ def test_max_pixels() -> None:
         Reader(io.BytesIO(GOLDEN), max_pixels=5)
 
 
+def test_max_pixels_counts_what_narrow_pictures_take() -> None:
+    """A picture of one column is drawn in whole patches: 128 times its pixels."""
+    model = "cae_32x32x32_zero_pad_bin"
+    cae_header(model, 1, 12_555).limit(12_555)  # 1.6 million pixels of patches are few
+    narrow = cae_header(model, 1, 40_000)
+    assert narrow.grid == (313, 1)
+    narrow.limit(None)
+    narrow.limit(313 * 128**2 // 4)
+    with pytest.raises(Unsupported, match="patches of 1 x 40000 pixels have 5128192, over 4 times"):
+        narrow.limit(313 * 128**2 // 4 - 1)
+    cae_header(model, 16_384, 10_922).limit(178_956_970)  # as large as is allowed
+
+
 def test_writer_holds_its_caller_to_the_order() -> None:
     writer = Writer(io.BytesIO(), SMALL)
     with pytest.raises(ValueError, match="strips are missing"):

@@ -114,6 +114,13 @@ def test_more_pixels_than_allowed(nncodec: Run, photo: Path, photo_cae: Path, co
     assert names(photo.parent) == ["photo.cae", "photo.png"]
 
 
+def test_a_narrow_picture_takes_more_than_its_pixels(nncodec: Run, folder: Path) -> None:
+    Image.new("L", (1, 40_000)).save("narrow.png")
+    result = nncodec("compress", "narrow.png", "--max-pixels", "40000", status=1)
+    assert "the patches of 1 x 40000 pixels have 5128192, over 4 times 40000" in complaint(result)
+    assert names(folder) == ["narrow.png"]
+
+
 # Full disks.
 
 

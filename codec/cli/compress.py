@@ -65,7 +65,9 @@ class Encoder:
             picture = read_image(file, self.max_pixels or MAX_PIXELS)
         picture = with_metadata(picture, self.metadata)
         codec = self.network.codec(self.model)
-        rows, columns = codec.header(picture).grid
+        header = codec.header(picture)
+        header.limit(self.max_pixels or MAX_PIXELS)
+        rows, columns = header.grid
         pixels = picture.width * picture.height
         with self.network.room(pixels):
             data = codec.compress_picture(
