@@ -1,6 +1,7 @@
 """What a command may take, and what it says when that is not there: memory, time, disk, files.
 
-`python tests/test_resources.py 1 9 100` prints what images of so many megapixels take.
+`python tests/test_resources.py 1 20x1 9 100` prints what images of so many megapixels take; 20x1 is
+twenty of one megapixel in one command.
 """
 
 import ctypes
@@ -76,14 +77,23 @@ def mosaic(lake: Image.Image, width: int, height: int, path: Path) -> None:
     Image.fromarray(whole).save(path, compress_level=1)
 
 
-def both_ways(lake: Image.Image, width: int, height: int) -> list[tuple[float, float]]:
-    """What compressing and decompressing such a picture takes, at the lowest effort."""
-    mosaic(lake, width, height, Path("in.png"))
-    options = ("--device", "cpu", "-f")
-    there = measured("compress", "in.png", "in.cae", "-e", "1", *options)
-    back = measured("decompress", "in.cae", "out.png", *options)
-    with Image.open("out.png") as image:
-        assert image.size == (width, height)
+def both_ways(
+    lake: Image.Image, width: int, height: int, copies: int = 1
+) -> list[tuple[float, float]]:
+    """What compressing and decompressing such pictures takes, at the lowest effort."""
+    names = [f"{number}.png" for number in range(copies)]
+    for folder in ("in", "there", "back"):
+        Path(folder).mkdir(exist_ok=True)
+    for name in names:
+        mosaic(lake, width, height, Path("in", name))
+    options = ("--device", "cpu", "-f", "-o")
+    inputs = [Path("in", name) for name in names]
+    there = measured("compress", "-e", "1", *inputs, *options, "there")
+    files = [Path("there", name).with_suffix(".cae") for name in names]
+    back = measured("decompress", *files, *options, "back")
+    for name in names:
+        with Image.open(Path("back", name)) as image:
+            assert image.size == (width, height)
     return [there, back]
 
 
@@ -285,9 +295,9 @@ def test_an_output_that_appears(nncodec: Run, photo: Path) -> None:
     assert names(photo.parent) == ["photo.png", "slow.png", "x.cae"]
 
 
-def typical(lake: Image.Image, side: int, times: int) -> list[tuple[float, float]]:
-    """The medians of what such a square takes, there and back."""
-    runs = [both_ways(lake, side, side) for _ in range(times)]
+def typical(lake: Image.Image, side: int, times: int, copies: int = 1) -> list[tuple[float, float]]:
+    """The medians of what such squares take, there and back."""
+    runs = [both_ways(lake, side, side, copies) for _ in range(times)]
     return [
         (median(t for t, _ in way), median(m for _, m in way)) for way in zip(*runs, strict=True)
     ]
@@ -297,14 +307,16 @@ def main(megapixels: list[str]) -> None:
     with Image.open(Path(__file__).parent / "data" / "lake.png") as image:
         lake = image.convert("RGB")
     start = typical(lake, 16, 5)
-    for count in map(int, megapixels):
-        found = typical(lake, round(count**0.5 * 1000), 5 if count < 5 else 1)
+    for given in megapixels:
+        copies, each = (int(part) for part in f"1x{given}".split("x")[-2:])
+        count = copies * each
+        found = typical(lake, round(each**0.5 * 1000), 5 if count < 5 else 1, copies)
         for name, (seconds, memory), (least, _) in zip(
             ("compress", "decompress"), found, start, strict=True
         ):
-            each = (seconds - least) / count
-            print(f"{count:4} MP  {name:10}  {seconds:7.2f} s of CPU,", end="")
-            print(f" {each:.3f} a megapixel but for the start  {memory:6.0f} MiB", flush=True)
+            pace = (seconds - least) / count
+            print(f"{given:>5} MP  {name:10}  {seconds:7.2f} s of CPU,", end="")
+            print(f" {pace:.3f} a megapixel but for the start  {memory:6.0f} MiB", flush=True)
 
 
 if __name__ == "__main__":
