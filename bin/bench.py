@@ -184,16 +184,19 @@ def comparison(codec: Codec, images: Sequence[Path], repeat: int) -> str:
                 spent[1] += seconds(partial(rival.decode, file, decoded))
             return spent[0], spent[1]
 
-        both(mine)  # the first is never the fastest, and its sizes are AVIF's
-        rows = []
+        both(mine)  # its sizes are AVIF's
         rivals = [mine, avif(images, [file.stat().st_size for file, _ in places]), hyperprior()]
-        for rival in rivals:
-            rounds = [(both(mine), both(rival)) for _ in range(repeat)]
+        rounds = []
+        for _ in range(repeat):
+            both(mine)  # for nothing: after another codec, the first is never the fastest
+            rounds.append([both(rival) for rival in rivals])
+        rows = []
+        for rival, times in zip(rivals, zip(*rounds, strict=True), strict=True):
             ratios = [
                 (encode / own[0], encode / own[1], decode / own[1])
-                for own, (encode, decode) in rounds
+                for (encode, decode), (own, *_) in zip(times, rounds, strict=True)
             ]
-            best = [f"{min(theirs[way] for _, theirs in rounds):.3f}" for way in range(2)]
+            best = [f"{min(spent):.3f}" for spent in zip(*times, strict=True)]
             medians = [f"{statistics.median(ratio):.2f}" for ratio in zip(*ratios, strict=True)]
             rows.append((rival.name, *best, *medians))
     ratio_of = ("enc/compress", "enc/decompress", "dec/decompress")
