@@ -14,11 +14,11 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from .errors import ImageError
-from .layout import Colour
-from .metadata import EXIF_PREFIX, Metadata, orientation_of, read_metadata
+from .layout import METADATA_KINDS, Colour
+from .metadata import EXIF_PREFIX, ORIENTATION, Metadata, orientation_of, read_metadata
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -50,16 +50,6 @@ _COLOURS = {
     "RGBA": Colour.RGB_ALPHA,
 }
 _SIXTEEN_BITS = re.compile(";16[BLN]")  # in Pillow's name of how a file stores samples
-# Orientation: whether rows and columns change places, then rows or columns are reversed.
-_TURNS = {
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}
 
 
 @dataclass(frozen=True)
@@ -137,7 +127,7 @@ def with_metadata(picture: Picture, kept: Collection[str]) -> Picture:
 
     Without the EXIF that says how to turn it, it is turned.
     """
-    dropped = {"exif", "icc", "xmp"} - {*kept}
+    dropped = METADATA_KINDS.keys() - kept
     found = replace(picture, metadata=replace(picture.metadata, **dict.fromkeys(dropped)))
     orientation = orientation_of(picture.metadata.exif) if "exif" in dropped else 1
     if orientation == 1:
@@ -167,9 +157,10 @@ def to_pil(picture: Picture) -> Image.Image:
 
 def _upright(samples: Pixels, orientation: int) -> Pixels:
     """Samples (height, width, ...) as they are to be seen."""
-    swapped, *flipped = _TURNS[orientation]
-    turned = samples.swapaxes(0, 1) if swapped else samples
-    return np.ascontiguousarray(np.flip(turned, tuple(axis for axis in range(2) if flipped[axis])))
+    image = Image.fromarray(samples)
+    image.getexif()[ORIENTATION] = orientation
+    ImageOps.exif_transpose(image, in_place=True)
+    return np.array(image)
 
 
 def _target_mode(image: Image.Image, grey: bool) -> str:

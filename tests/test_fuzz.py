@@ -37,7 +37,6 @@ DRAWN = (
 def fuzz() -> Iterator[ModuleType]:
     """bin/fuzz.py, which imports tests/mutations.py."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "tests")
         patch.syspath_prepend(ROOT / "bin")
         yield importlib.import_module("fuzz")
 
