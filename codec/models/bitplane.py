@@ -18,6 +18,8 @@ CHANNELS = 256  # of the latent
 STEP = 29.0  # quantisation step, in 8-bit levels of an orthonormal transform, at level 0
 UNIT = 32.0  # 8-bit levels that are 1 to the first layer
 FEW = 128  # rows of a product of matrices, which are filled up with zeros
+BLOCKS = 6  # of either transform
+QUICK = 2  # blocks of the analysis at most, for encoders in a hurry
 LEVELS = (-0.7, 2.0)  # that the weights are trained for; beyond, only the step goes on
 TRADE = 0.03  # bits per pixel that one 8-bit level squared of error weighs, at level 0
 
@@ -126,14 +128,14 @@ class Linear(Pointwise):
 class Analysis(nn.Module):
     """Pixels (n, 3, H, W), in 8-bit levels less 127.5, to the latent (n, channels, H/16, W/16).
 
-    For encoders in a hurry there is a second set of blocks, half as many.
+    For encoders in a hurry there is a second, shorter row of blocks.
     """
 
-    def __init__(self, blocks: int = 4, channels: int = CHANNELS) -> None:
+    def __init__(self, blocks: int = BLOCKS, channels: int = CHANNELS) -> None:
         super().__init__()
         self.head = Linear(WIDTH, WIDTH, 1)
         self.blocks = nn.ModuleList(Block(WIDTH, False) for _ in range(blocks))
-        self.quick = nn.ModuleList(Block(WIDTH, False) for _ in range((blocks + 1) // 2))
+        self.quick = nn.ModuleList(Block(WIDTH, False) for _ in range(min(QUICK, blocks)))
         self.down = Linear(WIDTH, channels, 2, stride=2)
         self.last = Block(channels, False)
 
@@ -148,7 +150,7 @@ class Analysis(nn.Module):
 class Synthesis(nn.Module):
     """The latent (n, CHANNELS, h, w) and the level (n,) to pixels, as Analysis took them."""
 
-    def __init__(self, blocks: int = 4, channels: int = CHANNELS) -> None:
+    def __init__(self, blocks: int = BLOCKS, channels: int = CHANNELS) -> None:
         super().__init__()
         self.first = Block(channels, True)
         self.up = Linear(channels, 4 * WIDTH, 1)
@@ -187,7 +189,7 @@ class Gains(nn.Module):
 class Bitplane(nn.Module):
     """Both transforms and the gains between them."""
 
-    def __init__(self, blocks: int = 4, channels: int = CHANNELS) -> None:
+    def __init__(self, blocks: int = BLOCKS, channels: int = CHANNELS) -> None:
         super().__init__()
         self.analysis = Analysis(blocks, channels)
         self.synthesis = Synthesis(blocks, channels)

@@ -10,7 +10,15 @@ from torch.optim import Adam, Optimizer
 
 from nncodec.checkpoint import find_weights, parse_tensors
 from nncodec.formats.errors import NncodecError
-from nncodec.models.bitplane import BITPLANE, CHANNELS, LEVELS, Bitplane, Linear, trade_off
+from nncodec.models.bitplane import (
+    BITPLANE,
+    BLOCKS,
+    CHANNELS,
+    LEVELS,
+    Bitplane,
+    Linear,
+    trade_off,
+)
 
 from .data import Crops, validation_crops
 from .files import CHECKPOINT_SUFFIX, averaged_weights, fill, write_weights
@@ -29,7 +37,7 @@ class Config(Settings):
 
     start: str = "closed-form"  # or "random", or a file with weights to go on from
     steps: int = 20_000
-    blocks: int = 4  # at the blocks' resolution, in either transform
+    blocks: int = BLOCKS  # at the blocks' resolution, in either transform
     channels: int = CHANNELS  # of the latent
     lr: float = 1.5e-3
     lr_linear: float = 1.5e-4  # of the layers that start as principal components
