@@ -92,7 +92,7 @@ class SegmentCoder:
         side = header.side
         latent = np.zeros((rows * side, columns * side, -(-header.channels // 8)), np.uint8)
         wanted = range(header.n_segments) if wanted is None else wanted
-        lost = {index: header.segment_patches(index) for index in wanted}
+        lost = dict.fromkeys(wanted)
         for segment in reader.segments(wanted):
             tile = header.segment_patches(segment.index)
             try:
@@ -105,4 +105,4 @@ class SegmentCoder:
             y, x = tile.row * side, tile.column * side
             latent[y : y + packed.shape[0], x : x + packed.shape[1]] = packed
             del lost[segment.index]
-        return latent, list(lost.values())
+        return latent, [header.segment_patches(index) for index in lost]

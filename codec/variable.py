@@ -1,5 +1,7 @@
 """The engine of a variable-rate model: pictures to files of any rate, sent in stages, and back."""
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 
@@ -94,15 +96,17 @@ class VariableRate:
         """
         header, settings = reader.header, Settings.of(reader.header)
         latent = np.zeros((*latent_size(header), header.channels), np.int16)
-        places = {index: area(header, header.segment_patches(index)) for index in segments}
         known: dict[int, Partial] = {}  # by segment, as far as its stages are sound
-        wanted = {
-            stage * header.n_segments + index for stage in range(stages) for index in segments
-        }
+        wanted: Collection[int] = range(stages * header.n_segments)
+        if len(segments) < header.n_segments:
+            wanted = {
+                stage * header.n_segments + index for stage in range(stages) for index in segments
+            }
         for segment in reader.segments(wanted):
             part = known.get(segment.index)
             if part is None:
-                part = Partial.nothing(*latent[places[segment.index]].shape)
+                tile = header.segment_patches(segment.index)
+                part = Partial.nothing(*latent[area(header, tile)].shape)
             if part.stages != segment.plane:
                 continue
             last = settings.last + header.planes - 1 - segment.plane
@@ -118,7 +122,8 @@ class VariableRate:
                 errors.append(error)
         for index, part in known.items():
             last = settings.last + header.planes - part.stages
-            latent[places[index]] = middles(part.latent, last)
+            place = area(header, header.segment_patches(index))
+            latent[place] = middles(part.latent, last)
         return latent, [header.segment_patches(index) for index in segments if index not in known]
 
     def pixels(
