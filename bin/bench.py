@@ -1,52 +1,37 @@
 """Speed of the pipeline, against its networks and other codecs, in one run; see --help."""
 
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
-import torch
 from hyperprior import Coded, Hyperprior
 from PIL import Image
-from torch import Tensor, nn
+from replay import Tape
 
-from nncodec.api import Codec, codec_for
-from nncodec.cli.network import keep_memory
+from nncodec.api import Codec
+from nncodec.cli.network import Network
 from nncodec.evaluate.peers import PEERS, nearest
 from nncodec.evaluate.table import Table, aligned
 from nncodec.formats.cae import Reader
 from nncodec.formats.images import read_image, write_image
-
-Batches = Sequence[tuple[bool, tuple[Any, ...]]]  # of every call: whether in bfloat16; arguments
+from nncodec.rate import EFFORTS
 
 SAMPLES = Path(__file__).parents[1] / "tests" / "data"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
 
 
-class Recorder:
-    """Takes the place of a network's function, and keeps every batch that goes through it."""
-
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        self.function = function
-        self.batches: list[tuple[bool, tuple[Any, ...]]] = []
-
-    def __call__(self, *batch: Any) -> Tensor:
-        kept = tuple(x.clone() if isinstance(x, Tensor) else x for x in batch)
-        self.batches.append((torch.is_autocast_enabled(batch[0].device.type), kept))
-        return self.function(*batch)
-
-
-def compress(codec: Codec, image: Path, file: Path) -> None:
-    """Do what ``nncodec compress -e 1`` does with one image, from file to file."""
-    effort = 1 if codec.variable else None
+def compress(codec: Codec, effort: int | None, image: Path, file: Path) -> None:
+    """Do what ``nncodec compress -e EFFORT`` does with one image, from file to file."""
     with file.open("wb") as stream:
         stream.write(codec.compress_picture(read_image(image), effort=effort))
 
@@ -59,38 +44,6 @@ def decompress(codec: Codec, file: Path, image: Path) -> None:
         write_image(picture, stream, "ppm")  # the cost of another format is not the codec's
 
 
-def halves(codec: Codec) -> list[tuple[nn.Module, str]]:
-    """Return where the network's two directions are: a module, and its function's name."""
-    network = codec.engine.transform.network
-    if codec.variable:
-        return [(network.analysis, "forward"), (network.synthesis, "forward")]
-    return [(network, "encode"), (network, "decode")]
-
-
-def record(codec: Codec, images: Sequence[Path], folder: Path) -> tuple[Batches, Batches]:
-    """Compress and decompress all images; return the batches that each direction was given."""
-    encode, decode = (Recorder(getattr(owner, name)) for owner, name in halves(codec))
-    for (owner, name), recorder in zip(halves(codec), (encode, decode), strict=True):
-        vars(owner)[name] = recorder  # found before the function itself
-    try:
-        for number, image in enumerate(images):
-            compress(codec, image, folder / f"{number}.cae")
-            decompress(codec, folder / f"{number}.cae", folder / f"{number}.ppm")
-    finally:
-        for owner, name in halves(codec):
-            del vars(owner)[name]
-    return encode.batches, decode.batches
-
-
-@torch.inference_mode()
-def through(network: Callable[..., Tensor], batches: Batches) -> None:
-    """Send the batches through a bare network as they went, and wait for the last result."""
-    for quick, batch in batches:
-        with torch.autocast(batch[0].device.type, torch.bfloat16, enabled=quick):
-            result = network(*batch)
-    result.cpu()
-
-
 def seconds(action: Callable[[], object]) -> float:
     """Return how long an action takes."""
     start = time.perf_counter()
@@ -98,36 +51,50 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def pipeline(codec: Codec, images: Sequence[Path], repeat: int) -> str:
-    """Return the table of both directions: the network alone, the whole, and the ratio."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        to_bits, to_pixels = record(codec, images, folder)
-        files = [(folder / f"{n}.cae", folder / f"{n}.ppm") for n in range(len(images))]
-        pixels = sum(Image.open(image).width * Image.open(image).height for image in images)
+def pipeline(
+    network: Network, codec: Codec, images: Sequence[Path], effort: int | None, repeat: int
+) -> str:
+    """Return the table of both directions: the networks alone, the whole, and the ratios."""
+    sizes = [width * height for width, height in (Image.open(image).size for image in images)]
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(network.workers) as pool:
+        files = [Path(name, f"{number}.cae") for number in range(len(images))]
+        there = [
+            partial(compress, codec, effort, image, file)
+            for image, file in zip(images, files, strict=True)
+        ]
+        back = [partial(decompress, codec, file, file.with_suffix(".ppm")) for file in files]
 
-        def compress_all() -> None:
-            for image, (file, _) in zip(images, files, strict=True):
-                compress(codec, image, file)
+        def all_of(tasks: Sequence[Callable[[], object]]) -> float:
+            """The seconds of tasks, a picture each, as many at once as the command works on."""
 
-        def decompress_all() -> None:
-            for file, image in files:
-                decompress(codec, file, image)
+            def run(task: Callable[[], object], pixels: int) -> None:
+                with network.room(pixels):
+                    task()
 
-        encode, decode = (getattr(owner, name) for owner, name in halves(codec))
-        directions = {
-            "compress": (lambda: through(encode, to_bits), compress_all),
-            "decompress": (lambda: through(decode, to_pixels), decompress_all),
-        }
+            return seconds(lambda: [*pool.map(run, tasks, sizes)])
+
         rows = []
-        for direction, (bare, whole) in directions.items():
-            # In turns, so that whatever else the machine does meets both alike.
-            pairs = [(seconds(bare), seconds(whole)) for _ in range(repeat)]
-            alone, together = (min(times) for times in zip(*pairs, strict=True))
-            ratio = statistics.median(one / both for one, both in pairs)
-            speeds = [f"{pixels / 1e6 / t:.3f}" for t in (alone, together)]
-            rows.append((direction, *speeds, f"{ratio:.2f}"))
-    return aligned(Table(("direction", "network MP/s", "pipeline MP/s", "ratio"), rows))
+        for direction, tasks in (("compress", there), ("decompress", back)):
+            tapes = [recorded(codec, task) for task in tasks]
+            transforms = [partial(tape.play, tape.transforms) for tape in tapes]
+            networks = [partial(tape.play, tape.transforms + tape.coding) for tape in tapes]
+            # In turns, so that whatever else the machine does meets all alike.
+            rounds = [[*map(all_of, (transforms, networks, tasks))] for _ in range(repeat)]
+            speeds = [f"{sum(sizes) / 1e6 / min(times):.3f}" for times in zip(*rounds, strict=True)]
+            ratios = [
+                statistics.median(bare[number] / bare[2] for bare in rounds) for number in (0, 1)
+            ]
+            rows.append((direction, *speeds, *(f"{ratio:.2f}" for ratio in ratios)))
+    names = "transform MP/s", "networks MP/s", "pipeline MP/s", "of transform", "of networks"
+    return aligned(Table(("direction", *names), rows))
+
+
+def recorded(codec: Codec, task: Callable[[], object]) -> Tape:
+    """Return what a task asks of a codec's networks."""
+    tape = Tape()
+    with tape.recording(codec):
+        task()
+    return tape
 
 
 @dataclass(frozen=True)
@@ -175,7 +142,8 @@ def comparison(codec: Codec, images: Sequence[Path], repeat: int) -> str:
     """Return the table of the rivals' times, each divided by those of ``codec`` in its round."""
     with tempfile.TemporaryDirectory() as name:
         places = [(Path(name, f"{n}.bin"), Path(name, f"{n}.ppm")) for n in range(len(images))]
-        mine = Rival(codec.model, partial(compress, codec), partial(decompress, codec))
+        effort = 1 if codec.variable else None
+        mine = Rival(codec.model, partial(compress, codec, effort), partial(decompress, codec))
 
         def both(rival: Rival) -> tuple[float, float]:
             spent = [0.0, 0.0]
@@ -224,22 +192,30 @@ def start_up(file: Path, repeat: int) -> str:
 @click.option("-m", "--model", metavar="ID", help="Default: the default model.")
 @click.option("--weights", metavar="FILE", help="Use the weights in this .safetensors file.")
 @click.option("--device", default="cpu", show_default=True, metavar="DEV")
+@click.option("-e", "--effort", type=click.IntRange(1, len(EFFORTS)), metavar="N")
 @click.option("--repeat", default=3, show_default=True, type=click.IntRange(1), metavar="N")
 @click.option("--rivals", is_flag=True, help="Compare with AVIF and with a hyperprior codec.")
 def bench(
-    folder: Path, model: str | None, weights: str | None, device: str, repeat: int, rivals: bool
+    folder: Path,
+    model: str | None,
+    weights: str | None,
+    device: str,
+    effort: int | None,
+    repeat: int,
+    rivals: bool,
 ) -> None:
     """Measure speed on the images in FOLDER; default: the samples of the tests.
 
-    The pipeline goes from image file to .cae file, and back to an image; the network is given the
-    same batches from memory. Its speed is that of the best round, the ratio the median over
-    the rounds of pipeline to network: 1.00 would be a pipeline that costs nothing. Then the
-    whole time of commands that need no network: what it takes to start is in no other figure.
+    The pipeline goes from image file to .cae file, and back to an image, as many at once as the
+    command works on; the networks are given the same batches from memory: the transform alone, or
+    also the network that the chances of its bits come from. Speeds are those of the best round,
+    ratios the medians over the rounds: 1.00 would be a pipeline that costs nothing. Then the whole
+    time of commands that need no network: what it takes to start is in no other figure.
 
-    --rivals runs the whole pipeline in turns with AVIF at speed 6, one thread, files of the same
-    size, and with a mean-scale hyperprior (N = 192, M = 320) with random weights. Their times for
-    all images are shown as they are, best round, and divided by ours, median: compress and
-    decompress are nncodec's, and above 1 it is faster.
+    --rivals compares the whole, one picture at a time and at effort 1, in turns with AVIF at speed
+    6, one thread, files of the same size, and with a mean-scale hyperprior (N = 192, M = 320) with
+    random weights. Their times for all images are shown as they are, best round, and divided by
+    ours, median: compress and decompress are nncodec's, and above 1 it is faster.
 
     \b
     Example:
@@ -248,17 +224,16 @@ def bench(
     images = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not images:
         raise click.UsageError(f"{folder} holds no images")
-    keep_memory()  # as the command does
-    codec = codec_for(model, device, weights)
-    click.echo(
-        f"{codec.model}, {len(images)} images, {codec.engine.transform.device}, {repeat} rounds\n"
-    )
-    click.echo(pipeline(codec, images, repeat) + "\n")
+    with Network(device, None, weights, workers=min(2, os.cpu_count() or 1)) as network:
+        codec = network.codec(model)
+        device = str(codec.engine.transform.device)
+        click.echo(f"{codec.model}, {len(images)} images, {device}, {repeat} rounds\n")
+        click.echo(pipeline(network, codec, images, effort, repeat) + "\n")
     if rivals:
         click.echo(comparison(codec, images, repeat) + "\n")
     with tempfile.TemporaryDirectory() as name:
         file = Path(name, "sample.cae")
-        compress(codec, images[0], file)
+        compress(codec, None, images[0], file)
         click.echo(start_up(file, max(repeat, 10)))
 
 

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from nncodec import Codec
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,12 +25,44 @@ def bench(*options: str | Path) -> dict[str, list[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["bitplane_256", "cae_16x8x8_zero_pad_bin"])
-def test_bench_tells_both_directions(model: str) -> None:
-    rows = bench("-m", model)
+@pytest.mark.parametrize(
+    "options", [("-m", "bitplane_256", "-e", "3"), ("-m", "cae_16x8x8_zero_pad_bin")]
+)
+def test_bench_tells_both_directions(options: tuple[str, ...]) -> None:
+    rows = bench(*options)
     for direction in ("compress", "decompress"):
-        network, pipeline, ratio = map(float, rows[direction][1:])
-        assert network > 0 and pipeline > 0 and ratio > 0
+        transform, networks, pipeline, *ratios = map(float, rows[direction][1:])
+        assert transform > 0 and networks > 0 and pipeline > 0
+        for bare, ratio in zip((transform, networks), ratios, strict=True):
+            rounding = 0.005 + (0.0005 + 0.0005 * ratio) / bare  # of the digits that are shown
+            assert ratio == pytest.approx(pipeline / bare, abs=rounding)
+
+
+@pytest.mark.parametrize(("effort", "asked"), [(1, 2), (3, 5)])
+def test_a_tape_asks_the_networks_again(
+    lake: Image.Image, monkeypatch: pytest.MonkeyPatch, effort: int, asked: int
+) -> None:
+    """What bin/bench calls the bare networks: the same results as in the pipeline, call by call."""
+    monkeypatch.syspath_prepend(ROOT / "bin")
+    tape = importlib.import_module("replay").Tape()
+    codec = Codec("bitplane_256", "cpu")
+    results: list[torch.Tensor] = []
+    network = codec.engine.transform.network
+    for half in (network.analysis, network.synthesis):
+        half.register_forward_hook(lambda *given: results.append(given[-1].detach().clone()))
+    picture = lake.crop((0, 0, 100, 80))
+    with tape.recording(codec):
+        codec.decompress(codec.compress(picture, effort=effort))
+    assert len(tape.transforms) == len(results) == asked  # each way, curvatures, two rounds
+    assert torch.equal(tape.transforms[0](), results[0])
+    assert torch.equal(tape.transforms[-1](), results[-1])
+    for slopes in tape.transforms[1:-1]:  # through the synthesis, back to the latent
+        assert slopes().shape == (1, 256, 5, 7) and slopes().any()
+    assert len(tape.coding) % 2 == (effort > 1)  # as many planes there as back, and for tolls
+    outputs = tape.coding[-1]()  # of the last plane that is decoded, at all its channels
+    assert len(outputs) == 3 and outputs.any() and torch.equal(outputs, outputs.round())
+    codec.compress(picture, effort=effort)
+    assert len(tape.transforms) == asked  # and no more is kept
 
 
 @pytest.mark.slow
