@@ -24,7 +24,7 @@ from .models.place import place
 from .patches import Span, shown, span, split
 from .transform import Pixels, Progress, exact_pixels, to_pixels
 
-TILE = 12  # patches along a side of what goes through the network at once
+TILE = 10  # patches along a side of what goes through the network at once
 ROWS = 64  # of the latent that are quantised at once
 
 

@@ -1,5 +1,6 @@
 """Batches: lists of names, shards, workers, verified removal, what a killed run leaves behind."""
 
+import dataclasses
 import json
 import os
 import random
@@ -8,9 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -18,6 +21,11 @@ import torch
 from click.testing import Result
 from PIL import Image
 
+from nncodec.cli.engine_local import LocalEngine
+from nncodec.cli.operands import Job
+from nncodec.cli.progress import Bar
+from nncodec.cli.reports import Outcome
+from nncodec.cli.settings import Settings
 from nncodec.formats.errors import OutputError
 from nncodec.formats.files import atomic_output
 
@@ -225,6 +233,25 @@ def test_failures_of_workers_are_told_in_order(
     assert one.startswith("nncodec: album/1.png: not an image")
     assert four.startswith("nncodec: album/4.png: not an image")
     assert summary.startswith("nncodec: 6 done, 2 failed: ") and summary.endswith(" MP/s")
+
+
+def test_a_slow_input_holds_nobody_up(folder: Path) -> None:
+    """The other worker does all the rest, and yet the slow one is told of first."""
+    jobs = [Job(None, folder / f"{number}.cae") for number in range(30)]
+    last = threading.Event()
+
+    def work(job: Job, file: BinaryIO, advance: Callable[[float], None]) -> Outcome:
+        if job is jobs[0]:
+            assert last.wait(60)
+        elif job is jobs[-1]:
+            last.set()
+        return Outcome(bytes_in=0, width=1, height=1, bpp=0, model="")
+
+    unset = [f.name for f in dataclasses.fields(Settings) if f.default is dataclasses.MISSING]
+    options: dict[str, Any] = {**dict.fromkeys(unset), "jobs": 2}
+    settings = Settings(**options)
+    attempts = LocalEngine(jobs, work, settings, Bar(30, shown=False)).attempts()
+    assert [(job, result.status) for job, result, _ in attempts] == [(job, "done") for job in jobs]
 
 
 def test_pictures_in_work_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

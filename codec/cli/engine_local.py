@@ -13,7 +13,7 @@ from .progress import Bar
 from .settings import Settings
 from .worker import Attempt, Work, Worker
 
-AHEAD = 4  # jobs for each worker that may be waiting, or done before one that is still to be told
+AHEAD = 500  # jobs that may be waiting, or done before one that is still to be told: only results
 
 
 class LocalEngine:
@@ -34,7 +34,7 @@ class LocalEngine:
         try:
             for job in self.jobs:
                 waiting.append(pool.submit(self.worker.attempt, job))
-                if len(waiting) > AHEAD * self.threads:
+                if len(waiting) > AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
