@@ -277,6 +277,23 @@ def test_pictures_in_work_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -
     assert max(number for _, number in most) > 1
 
 
+@pytest.mark.parametrize(("pixels", "threads"), [(1, 2), (25, 2), (50, 4), (51, 8), (300, 8)])
+def test_pictures_that_are_there_alone_have_all_processors(
+    monkeypatch: pytest.MonkeyPatch, pixels: int, threads: int
+) -> None:
+    from nncodec.cli import network
+
+    monkeypatch.setattr(network, "ROOM", 100)
+    rooms = network.Network("cpu", None, None, workers=4)
+    rooms.processors = 8
+    before = torch.get_num_threads()
+    try:
+        with rooms.room(pixels):
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_leftovers_of_killed_runs_are_removed(
     nncodec: Run, album: Path, weights: tuple[str, ...]
 ) -> None:

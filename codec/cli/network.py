@@ -103,7 +103,7 @@ class Network:
     def room(self, pixels: int) -> Iterator[None]:
         """Wait until a picture of so many pixels may be worked on, and count it while it is.
 
-        The processors are shared among the workers, unless the picture is there alone.
+        The processors are shared among as many workers as have room for such a picture.
         """
         if self.workers == 1:
             yield
@@ -114,7 +114,7 @@ class Network:
             self.left.wait_for(lambda: not self.inside or sum(self.inside) + pixels <= ROOM)
             self.inside.append(pixels)
         try:
-            share = 1 if pixels > ROOM else self.workers
+            share = max(1, min(self.workers, ROOM // max(1, pixels)))
             torch.set_num_threads(max(1, self.processors // share))  # those of this thread
             yield
         finally:
