@@ -16,7 +16,7 @@ import click
 import numpy as np
 from hyperprior import Coded, Hyperprior
 from PIL import Image
-from replay import Tape
+from replay import Tape, play
 
 from nncodec.api import Codec
 from nncodec.cli.network import Network
@@ -76,8 +76,8 @@ def pipeline(
         rows = []
         for direction, tasks in (("compress", there), ("decompress", back)):
             tapes = [recorded(codec, task) for task in tasks]
-            transforms = [partial(tape.play, tape.transforms) for tape in tapes]
-            networks = [partial(tape.play, tape.transforms + tape.coding) for tape in tapes]
+            transforms = [partial(play, tape.transforms) for tape in tapes]
+            networks = [partial(play, tape.transforms + tape.coding) for tape in tapes]
             # In turns, so that whatever else the machine does meets all alike.
             rounds = [[*map(all_of, (transforms, networks, tasks))] for _ in range(repeat)]
             speeds = [f"{sum(sizes) / 1e6 / min(times):.3f}" for times in zip(*rounds, strict=True)]
@@ -192,7 +192,12 @@ def start_up(file: Path, repeat: int) -> str:
 @click.option("-m", "--model", metavar="ID", help="Default: the default model.")
 @click.option("--weights", metavar="FILE", help="Use the weights in this .safetensors file.")
 @click.option("--device", default="cpu", show_default=True, metavar="DEV")
-@click.option("-e", "--effort", type=click.IntRange(1, len(EFFORTS)), metavar="N")
+@click.option(
+    *("-e", "--effort"),
+    type=click.IntRange(1, len(EFFORTS)),
+    metavar="N",
+    help="Of the pipeline's encoder; default: the default effort.",
+)
 @click.option("--repeat", default=3, show_default=True, type=click.IntRange(1), metavar="N")
 @click.option("--rivals", is_flag=True, help="Compare with AVIF and with a hyperprior codec.")
 def bench(
@@ -226,6 +231,8 @@ def bench(
         raise click.UsageError(f"{folder} holds no images")
     with Network(device, None, weights, workers=min(2, os.cpu_count() or 1)) as network:
         codec = network.codec(model)
+        if effort and not codec.variable:
+            raise click.UsageError(f"{codec.model} has one effort; leave out --effort")
         device = str(codec.engine.transform.device)
         click.echo(f"{codec.model}, {len(images)} images, {device}, {repeat} rounds\n")
         click.echo(pipeline(network, codec, images, effort, repeat) + "\n")

@@ -1,6 +1,6 @@
 """What goes through a codec's networks, kept to be sent through them again, and nothing else."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -31,16 +31,9 @@ class Tape:
         self.transforms: list[Call] = []
         self.coding: list[Call] = []
 
-    def play(self, calls: list[Call]) -> None:
-        """Ask again, and wait for the last result."""
-        result = torch.empty(0)
-        for call in calls:
-            result = call()
-        result.cpu()
-
     @contextmanager
     def recording(self, codec: Codec) -> Iterator[None]:
-        """Keep what ``codec`` asks, in one thread."""
+        """Keep what ``codec`` asks."""
         network = codec.engine.transform.network
         halves = [(network, "encode"), (network, "decode")]
         if codec.variable:
@@ -64,6 +57,14 @@ class Tape:
         """Ask a network, and keep the call."""
         calls.append(again(function, *given))
         return function(*given)
+
+
+def play(calls: Iterable[Call]) -> None:
+    """Ask again, and wait for the last result."""
+    result = torch.empty(0)
+    for call in calls:
+        result = call()
+    result.cpu()
 
 
 def again(function: Callable[..., Tensor], *given: Any) -> Call:
