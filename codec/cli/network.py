@@ -114,7 +114,7 @@ class Network:
             self.left.wait_for(lambda: not self.inside or sum(self.inside) + pixels <= ROOM)
             self.inside.append(pixels)
         try:
-            share = max(1, min(self.workers, ROOM // max(1, pixels)))
+            share = max(1, min(self.workers, ROOM // pixels))
             torch.set_num_threads(max(1, self.processors // share))  # those of this thread
             yield
         finally:
