@@ -18,11 +18,10 @@ from nncodec.formats.cae import Header, Tile
 from nncodec.formats.stages import PER_OCTAVE
 
 from .entropy.planes import MAX_TOP, Latent
-from .entropy.products import processor_has
 from .models.bitplane import STEP, STRIDE, Bitplane
 from .models.place import place
 from .patches import Span, shown, span, split
-from .transform import Pixels, Progress, exact_pixels, to_pixels
+from .transform import Pixels, Progress, exact_pixels, quick_in_bf16, to_pixels
 
 TILE = 10  # patches along a side of what goes through the network at once
 ROWS = 64  # of the latent that are quantised at once
@@ -142,13 +141,6 @@ class VariableTransform:
             span(rows.start, rows.stop, height, reach, 0),
             span(columns.start, columns.stop, width, reach, 0),
         )
-
-
-def quick_in_bf16(device: torch.device) -> bool:
-    """Whether products of bfloat16 are quicker there than those of float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and any(map(processor_has, ("avx512_bf16", "amx_bf16")))
 
 
 def window(pixels: Pixels, down: Span, across: Span) -> Pixels:

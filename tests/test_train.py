@@ -17,7 +17,7 @@ from nncodec.checkpoint import load_model, parse_tensors
 from nncodec.entropy.weights import build_context
 from nncodec.formats.errors import ImageError
 from nncodec.models.cae import SPECS, Cae
-from nncodec.train import context
+from nncodec.train import context, muon
 from nncodec.train.cae import CaeRecipe, Config, noise_width, psnr_loss
 from nncodec.train.data import Crops, list_images, validation_crops
 from nncodec.train.files import averaged_weights, read_state, write_state
@@ -53,7 +53,11 @@ def test_images_that_are_too_small_are_refused(tmp_path: Path) -> None:
         list_images(tmp_path)
 
 
-def test_an_orthogonalized_matrix_has_singular_values_near_one() -> None:
+@pytest.mark.parametrize("rough", [False, True])
+def test_an_orthogonalized_matrix_has_singular_values_near_one(
+    rough: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(muon, "quick_in_bf16", lambda device: rough)
     torch.manual_seed(0)
     for shape in ((32, 288), (288, 32)):
         values = torch.linalg.svdvals(orthogonalize(torch.randn(shape)))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from nncodec.formats.errors import WeightsError
+from nncodec.train import loop
 from nncodec.train.files import append_row, averaged_weights, fill, read_state, write_weights
 from nncodec.train.loop import Recipe, Run, Settings
 
@@ -120,6 +121,27 @@ def test_random_numbers_depend_on_the_seed_and_the_step(tmp_path: Path) -> None:
         losses.append([run.update() for _ in range(3)])
     assert losses[0] == losses[1] != losses[2]
     assert len(set(losses[0])) == 3
+
+
+@pytest.mark.parametrize(
+    ("wanted", "quick", "kind"),
+    [
+        (True, True, torch.bfloat16),
+        (True, False, torch.float32),
+        (False, True, torch.float32),
+    ],
+)
+def test_bfloat16_is_for_devices_that_are_quick_in_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: bool,
+    quick: bool,
+    kind: torch.dtype,
+) -> None:
+    monkeypatch.setattr(loop, "quick_in_bf16", lambda device: quick)
+    recipe = line(tmp_path / "run", bf16=wanted).recipe
+    with recipe.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == kind
 
 
 def test_the_average_follows(tmp_path: Path) -> None:

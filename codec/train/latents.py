@@ -69,7 +69,7 @@ class OnLatents(Recipe[L]):
     @torch.inference_mode()
     def _encode(self, encode: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
         found = []
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with self.autocast():
             for part in torch.split(pixels, 4):
                 placed = part.to(self.device, memory_format=torch.channels_last)
                 found.append(encode(placed).cpu())

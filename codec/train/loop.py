@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 
 from nncodec.formats.errors import NncodecError, WeightsError
 from nncodec.models.place import place
+from nncodec.transform import quick_in_bf16
 
 from .files import State, append_row, fill, read_state, write_state
 from .processes import anywhere, average_gradients, meet, rank, share_weights
@@ -50,7 +51,7 @@ class Settings:
     clip: float = 1.0  # largest norm of the gradient
     val_every: int = 200  # steps from one validation, and checkpoint, to the next
     seed: int = 0
-    bf16: bool = True  # matrix arithmetic in bfloat16
+    bf16: bool = True  # matrix arithmetic in bfloat16, on devices that are quicker in it
 
 
 S = TypeVar("S", bound=Settings)
@@ -88,7 +89,8 @@ class Recipe(ABC, Generic[S]):
 
     def autocast(self) -> torch.autocast:
         """Arithmetic as the settings want it."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16)
+        wanted = self.config.bf16 and quick_in_bf16(self.device)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=wanted)
 
     @abstractmethod
     def begin(self) -> None:

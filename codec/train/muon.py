@@ -12,10 +12,15 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from nncodec.transform import quick_in_bf16
+
 
 def orthogonalize(matrix: Tensor) -> Tensor:
-    """Five Newton-Schulz steps that push all singular values of (rows, columns) towards 1."""
-    x: Tensor = matrix.bfloat16()
+    """Five Newton-Schulz steps that push all singular values of (rows, columns) towards 1.
+
+    bfloat16 is exact enough for them, where it is quicker.
+    """
+    x: Tensor = matrix.bfloat16() if quick_in_bf16(matrix.device) else matrix.float()
     x = x / (x.norm() + 1e-7)
     wide = x.shape[0] <= x.shape[1]
     x = x if wide else x.T
