@@ -18,10 +18,10 @@ from nncodec.formats.cae import Header, Tile
 from nncodec.formats.stages import PER_OCTAVE
 
 from .entropy.planes import MAX_TOP, Latent
-from .models.bitplane import STEP, STRIDE, Bitplane
+from .models.bitplane import ALONE, STEP, STRIDE, Bitplane, Halo
 from .models.place import place
 from .patches import Span, shown, span, split
-from .transform import Pixels, Progress, exact_pixels, quick_in_bf16, to_pixels
+from .transform import Pixels, Progress, exact_pixels, quick_in_bf16
 
 TILE = 10  # patches along a side of what goes through the network at once
 ROWS = 64  # of the latent that are quantised at once
@@ -51,10 +51,11 @@ class VariableTransform:
             down, across = self._spans(header, tile)
             seen = torch.from_numpy(window(pixels, down, across)).to(self.device) - 127.5
             with exact_pixels(), self._rough():
-                found = self.network.analysis(seen.permute(2, 0, 1)[None], quick)
+                found = self.network.analysis(
+                    seen.permute(2, 0, 1)[None], quick, halo_of(down, across)
+                )
             rows, columns = area(header, tile)
-            kept = found[0].float().permute(1, 2, 0)[down.keep, across.keep]
-            latent[rows, columns] = kept.cpu().numpy()
+            latent[rows, columns] = found[0].float().permute(1, 2, 0).cpu().numpy()
             if progress:
                 progress(tile.rows * tile.columns)
         return latent
@@ -80,10 +81,10 @@ class VariableTransform:
         down, across = self._spans(header, tile)
         seen = middles[down.begin : down.end, across.begin : across.end]
         with exact_pixels():
-            found = self._output(torch.from_numpy(seen).to(self.device) / 2, step)
-        levels = found.round().clamp(0, 255).to(torch.uint8)
-        whole: Pixels = levels.cpu().numpy()
-        return whole[to_pixels(down.keep, STRIDE), to_pixels(across.keep, STRIDE)]
+            values = torch.from_numpy(seen).to(self.device) / 2
+            found = self._output(values, step, halo_of(down, across))
+        pixels: Pixels = found.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+        return pixels
 
     def squared_error(self, latent: Latent, header: Header, step: int, pixels: Pixels) -> int:
         """The squared errors of the picture of a latent (h, w, C), against ``pixels``."""
@@ -115,8 +116,7 @@ class VariableTransform:
         around = slice(down.begin, down.end), slice(across.begin, across.end)
         with exact_pixels(), self._rough(), torch.enable_grad():
             seen = torch.from_numpy(latent[around]).to(self.device, torch.float32).requires_grad_()
-            found = self._output(seen, step)
-            found = found[to_pixels(down.keep, STRIDE), to_pixels(across.keep, STRIDE)]
+            found = self._output(seen, step, halo_of(down, across))
             work = (found * force(found.detach())).sum()  # its derivatives are the forces there
             (pulled,) = torch.autograd.grad(work, seen)
         return around, pulled.cpu().numpy()
@@ -125,11 +125,11 @@ class VariableTransform:
         """Quick arithmetic, for what only an encoder decides by."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
-    def _output(self, values: Tensor, step: int) -> Tensor:
-        """The pixels (16 h, 16 w, 3), from 0 to 255 but for errors, of a latent (h, w, C)."""
+    def _output(self, values: Tensor, step: int, halo: Halo = ALONE) -> Tensor:
+        """The pixels, from 0 to 255 but for errors, of a latent (h, w, C) inside of its halo."""
         level = level_of(step).to(self.device)
         latent = values.permute(2, 0, 1)[None] * self.network.gains.unscale(level)
-        found: Tensor = self.network.synthesis(latent, level)
+        found: Tensor = self.network.synthesis(latent, level, halo)
         return found[0].permute(1, 2, 0) + 127.5
 
     def _spans(self, header: Header, tile: Tile) -> tuple[Span, Span]:
@@ -141,6 +141,13 @@ class VariableTransform:
             span(rows.start, rows.stop, height, reach, 0),
             span(columns.start, columns.stop, width, reach, 0),
         )
+
+
+def halo_of(down: Span, across: Span) -> Halo:
+    """What is looked at of two spans, and not kept."""
+    above, before = down.keep.start, across.keep.start
+    below = down.end - down.begin - down.keep.stop
+    return above, below, before, across.end - across.begin - across.keep.stop
 
 
 def window(pixels: Pixels, down: Span, across: Span) -> Pixels:

@@ -286,6 +286,35 @@ def test_the_reach_is_as_far_as_the_network_sees(codec: Codec) -> None:
         assert 6 <= int(seen.any(0).nonzero().max()) < 6 + reach
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_what_is_cut_off_of_a_halo_on_the_way_is_not_missed(codec: Codec, quick: bool) -> None:
+    """Each side has what the network sees, or all there is; the result is that of the whole."""
+    network = codec.engine.transform.network
+    level = torch.zeros(1)
+    with torch.inference_mode():
+        torch.manual_seed(0)
+        latent, pixels = torch.randn(1, 18, 14, 15), 100 * torch.randn(1, 3, 16 * 14, 16 * 15)
+        decoded, encoded = network.synthesis(latent, level), network.analysis(pixels, quick)
+        for rows, columns in ((slice(5, 8), slice(6, 9)), (slice(2, 10), slice(0, 15))):
+            above, below = (min(n, network.reach) for n in (rows.start, 14 - rows.stop))
+            before, after = (min(n, network.reach) for n in (columns.start, 15 - columns.stop))
+            halo = (above, below, before, after)
+            high = slice(rows.start - above, rows.stop + below)
+            wide = slice(columns.start - before, columns.stop + after)
+
+            found = network.synthesis(latent[..., high, wide], level, halo)
+            due = decoded[..., in_pixels(rows), in_pixels(columns)]
+            assert found.shape == due.shape and (found - due).abs().max() < 1e-4
+
+            found = network.analysis(pixels[..., in_pixels(high), in_pixels(wide)], quick, halo)
+            due = encoded[..., rows, columns]
+            assert found.shape == due.shape and (found - due).abs().max() < 1e-3
+
+
+def in_pixels(positions: slice) -> slice:
+    return slice(16 * positions.start, 16 * positions.stop)
+
+
 def test_threads_change_no_byte(codec: Codec, lake: Image.Image) -> None:
     expected = codec.compress(lake, effort=1)
     copy = codec.decompress(expected)

@@ -22,6 +22,11 @@ FEW = 128  # rows of a product of matrices, which are filled up with zeros
 BLOCKS = 6  # of either transform
 QUICK = 2  # blocks of the analysis at most, for encoders in a hurry
 LEVELS = (-0.7, 2.0)  # that the weights are trained for; beyond, only the step goes on
+
+# Positions above, below, left and right of what is wanted, which are only looked at.
+Halo = tuple[int, int, int, int]
+ALONE: Halo = (0, 0, 0, 0)
+
 TRADE = 0.03  # bits per pixel that one 8-bit level squared of error weighs, at level 0
 
 
@@ -57,8 +62,9 @@ def product(vectors: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     rows = vectors.flatten(0, 2)
     count = len(rows)
     if count < FEW:
-        rows = F.pad(rows, (0, 0, 0, FEW - count))
-    found = F.linear(rows, weight, bias)[:count]
+        found = F.linear(F.pad(rows, (0, 0, 0, FEW - count)), weight, bias)[:count]
+    else:
+        found = F.linear(rows, weight, bias)
     return found.reshape(*vectors.shape[:3], -1)
 
 
@@ -103,13 +109,49 @@ class Block(nn.Module):
         x = x + self.project(self._scaled(spatial, 0, level))
         opened, value = self.gate(x).chunk(2, 1)
         result: Tensor = x + self.merge(self._scaled(F.relu(opened) * value, 1, level))
-        return result.clamp(-BOUND, BOUND)
+        return F.hardtanh(result, -BOUND, BOUND)  # clamped, with a derivative in one pass
 
     def _scaled(self, hidden: Tensor, branch: int, level: Tensor | None) -> Tensor:
         if self.slopes is None or level is None:
             return hidden
         factor = 1 + level.clamp(*LEVELS)[:, None] * self.slopes[branch]
         return hidden * factor[:, :, None, None].to(hidden.dtype)
+
+
+def least(halo: Halo, reach: int) -> Halo:
+    """A halo of at most ``reach`` positions a side."""
+    above, below, before, after = (min(side, reach) for side in halo)
+    return above, below, before, after
+
+
+def within(x: Tensor, halo: Halo, reach: int) -> Tensor:
+    """Cut (n, C, H, W) with a halo down to one of at most ``reach`` positions a side."""
+    kept = least(halo, reach)
+    above, below, before, after = (side - left for side, left in zip(halo, kept, strict=True))
+    if above or below or before or after:
+        return x[..., above : x.shape[2] - below, before : x.shape[3] - after]
+    return x
+
+
+def through(
+    blocks: nn.ModuleList, x: Tensor, halo: Halo, beyond: int, level: Tensor | None = None
+) -> Tensor:
+    """A row of blocks; what comes out has a halo of at most ``beyond`` positions a side.
+
+    A block looks one position around. What is no longer looked at is cut off at every second.
+    """
+    for i, block in enumerate(blocks):
+        if i % 2 == 0:
+            reach = len(blocks) - i + beyond
+            x, halo = within(x, halo, reach), least(halo, reach)
+        x = block(x, level)
+    return within(x, halo, beyond)
+
+
+def twice(halo: Halo) -> Halo:
+    """A halo at twice the resolution."""
+    above, below, before, after = halo
+    return 2 * above, 2 * below, 2 * before, 2 * after
 
 
 class Linear(Pointwise):
@@ -143,12 +185,11 @@ class Analysis(nn.Module):
         self.down = Linear(WIDTH, channels, 2, stride=2)
         self.last = Block(channels, False)
 
-    def forward(self, pixels: Tensor, quick: bool = False) -> Tensor:
+    def forward(self, pixels: Tensor, quick: bool = False, halo: Halo = ALONE) -> Tensor:
+        """The latent without the positions of the halo, whose pixels are shown."""
         x = self.head(pixels / UNIT, FOLD)
-        for block in self.quick if quick else self.blocks:
-            x = block(x)
-        latent: Tensor = self.last(self.down(x, 2))
-        return latent
+        x = through(self.quick if quick else self.blocks, x, twice(halo), 2)
+        return within(self.last(self.down(x, 2)), least(halo, 1), 0)
 
 
 class Synthesis(nn.Module):
@@ -161,10 +202,11 @@ class Synthesis(nn.Module):
         self.blocks = nn.ModuleList(Block(WIDTH, True) for _ in range(blocks))
         self.tail = Linear(WIDTH, WIDTH, 1)
 
-    def forward(self, latent: Tensor, level: Tensor) -> Tensor:
-        x = self.up.spread(self.first(latent, level), 2)
-        for block in self.blocks:
-            x = block(x, level)
+    def forward(self, latent: Tensor, level: Tensor, halo: Halo = ALONE) -> Tensor:
+        """The pixels of the positions inside of the halo."""
+        reach = -(-len(self.blocks) // 2)
+        x = self.up.spread(within(self.first(latent, level), halo, reach), 2)
+        x = through(self.blocks, x, twice(least(halo, reach)), 0, level)
         return self.tail.spread(x, FOLD)
 
 
