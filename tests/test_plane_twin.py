@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nncodec.checkpoint import find_weights, parse_tensors
 from nncodec.entropy import planes
 from nncodec.entropy.plane_network import DECISIONS, PHASES, SITUATIONS, chequer
 from nncodec.entropy.planes import MAX_TOP, PlaneModel, tops_of
+from nncodec.models.bitplane import BITPLANE
 from nncodec.train.plane_twin import OWN_UNIT, PlaneTwin
 from nncodec.train.planes import Question, question
 from nncodec.train.quantized import OUTPUT_BITS, QuantizedConv
@@ -111,3 +113,16 @@ def test_weights_of_surroundings_use_their_eight_bits() -> None:
     assert found["own.weight"][0, 1, 1, 0] == 127  # 9.0 is 4608
     assert found["own.lead"].dtype == torch.int8
     assert (found["own.lead"] * OWN_UNIT - twin.lead.detach()).abs().max() <= OWN_UNIT / 2
+
+
+def test_what_ships_is_made_again_by_its_twin() -> None:
+    """Training can go on from the integers alone."""
+    _, data, name = find_weights(BITPLANE, None)
+    tensors = parse_tensors(data, name)
+    shipped = {k.removeprefix("planes."): t for k, t in tensors.items() if k.startswith("planes.")}
+    width, narrow = (len(shipped[f"{layer}.weight"]) for layer in (0, 1))
+    twin = PlaneTwin(shipped["own.lead"].shape[1], width, narrow)
+    twin.restore(shipped)
+    again = twin.export()
+    assert again.keys() == shipped.keys() - {"tops"}
+    assert all(tensor.equal(shipped[key]) for key, tensor in again.items())

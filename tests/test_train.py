@@ -206,7 +206,7 @@ def test_options_that_do_not_concern_what_is_trained(nncodec: Command, images: P
         (MODEL, "--noise-end", ["--context"], "with"),
         (MODEL, "--width", [], "without"),
         (MODEL, "--blocks", [], "without"),
-        ("bitplane_256", "--frozen", [], "without"),
+        ("bitplane_256", "--floor", [], "without"),
         ("bitplane_256", "--lr-proxy", ["--context"], "with"),
         ("bitplane_256", "--groups", ["--context"], "with"),
     ):
@@ -264,6 +264,10 @@ def test_the_command_trains_a_context_model(nncodec: Command, pictures: Path) ->
     assert other.step == 0 and not (other.recipe.bits == 1).all()
     average = averaged_weights(Path("bits/checkpoint.pt"))
     assert all(torch.equal(average[key], v) for key, v in other.network.state_dict().items())
+    integers = read_config(Path("bits"), init="bits/weights.safetensors", seed=1)
+    found = context.exported(Run(context.ContextRecipe(integers, Path("third"), CPU)).network)
+    due = parse_tensors(data.read_bytes(), "it")
+    assert due.keys() == found.keys() and all(due[key].equal(found[key]) for key in due)
 
 
 def read_config(folder: Path, **changes: Any) -> context.Config:

@@ -134,6 +134,26 @@ def test_a_transform_goes_on_exactly(pictures: Path, transform: Path, tmp_path: 
     assert tensors.keys() - halves == {"transform.gains.before", "transform.gains.after"}
 
 
+def test_a_new_proxy_learns_first(pictures: Path, transform: Path, tmp_path: Path) -> None:
+    """Begun with weights that ship, which are without one."""
+    start = transform / "transform.safetensors"
+    shipped = {k: t.float() for k, t in load_file(start).items()}
+    run = transform_run(pictures, tmp_path, start=str(start), frozen=0.5)
+    proxy = run.network.proxy.prior.clone()
+
+    def kept() -> bool:
+        state = run.network.state_dict()
+        return all(
+            tensor.equal(state[key.replace("transform.", "model.", 1)])
+            for key, tensor in shipped.items()
+        )
+
+    held = []
+    run.train(lambda step, row: held.append(kept()))
+    assert held == [True, True, False, False]
+    assert not proxy.equal(run.network.proxy.prior)
+
+
 def test_the_quick_analysis_is_trained_alone(
     pictures: Path, transform: Path, tmp_path: Path
 ) -> None:
@@ -216,6 +236,16 @@ def test_planes_go_on_exactly(pictures: Path, transform: Path, tmp_path: Path) -
         warm = planes_run(pictures, tmp_path / init.stem, file_, init=str(init))
         found = warm.network.state_dict()
         assert warm.step == 0 and all(average[key].equal(found[key]) for key in found)
+    # ... or with the integers of a file, which it makes again.
+    written = tmp_path / "whole" / "weights.safetensors"
+    start_ = transform / "transform.safetensors"
+    warm = planes_run(pictures, tmp_path / "integers", start_, init=str(written))
+    planes = {k: t for k, t in load_file(written).items() if k.startswith("planes.")}
+    again = warm.recipe.exported(warm.network)
+    assert planes.keys() == {"planes." + key for key in again}
+    assert all(tensor.equal(planes["planes." + key]) for key, tensor in again.items())
+    with pytest.raises(WeightsError, match="transform.safetensors: no weights of such a context"):
+        planes_run(pictures, tmp_path / "other", start_, init=str(start_))
     with pytest.raises(WeightsError, match="lake.png: "):
         lake = Path(__file__).parent / "data" / "lake.png"
         planes_run(pictures, tmp_path / "none", lake)

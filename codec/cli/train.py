@@ -43,7 +43,8 @@ settings_options = together(
         setting(
             "--init",
             click.STRING,
-            "With --context: a checkpoint.pt of another such run to begin with.",
+            "With --context: what to begin with, the checkpoint.pt of another such run, or a"
+            " .safetensors file.",
             "FILE",
         ),
         setting("--steps", COUNT, "Length of the learning rate's schedule."),
@@ -57,7 +58,13 @@ settings_options = together(
             "CAE: the encoder's learning rate, relative to the decoder's.",
             "X",
         ),
-        setting("--frozen", SHARE, "CAE: part of the steps in which the encoder stays.", "X"),
+        setting(
+            "--frozen",
+            SHARE,
+            "Part of the steps in which the encoder of a CAE stays, or the transform, whose start"
+            " may be without a network for the rate.",
+            "X",
+        ),
         setting(
             "--floor", RATE, "CAE: squared error (of 1) below which a crop weighs no more.", "X"
         ),

@@ -47,6 +47,7 @@ class Config(Settings):
     ema: float = 0.999
     val_every: int = 500
     weight: float = 0.6  # of the loss: e^(weight * level), so that all rates count
+    frozen: float = 0.0  # fraction of the steps in which only the rate's proxy learns
     quick: bool = False  # train only the analysis of encoders in a hurry
 
 
@@ -143,7 +144,10 @@ class TransformRecipe(Recipe[Config]):
         return (weight * (rate + trade_off(level) * error)).mean(), rate, error
 
     def loss(self, step: int) -> Tensor:
-        crops = self.draw(self.config.batch)
+        config = self.config
+        if not config.quick:
+            self.network.model.requires_grad_(step >= config.frozen * config.steps)
+        crops = self.draw(config.batch)
         return self.cost(self.network, crops, self.levels(len(crops)))[0]
 
     def validate(self, average: RatedTransform) -> dict[str, float]:

@@ -9,10 +9,15 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from nncodec.checkpoint import parse_tensors, read
+from nncodec.formats.errors import WeightsError
+
 from .data import Crops, validation_crops
-from .files import averaged_weights, fill, read_state, write_state
+from .files import CHECKPOINT_SUFFIX, averaged_weights, fill, read_state, write_state
 from .loop import Recipe, Settings
+from .plane_twin import PlaneTwin
 from .processes import rank
+from .quantized import QuantizedNetwork
 
 PICTURE = 512  # pixels along a side of the pictures that are coded to choose by
 AT_ONCE = 12  # crops that are drawn together
@@ -22,7 +27,7 @@ AT_ONCE = 12  # crops that are drawn together
 class LatentSettings(Settings):
     """Settings of a training on latents; ``start`` is the network that makes them."""
 
-    init: str = ""  # checkpoint of another such run, to begin with its averaged weights
+    init: str = ""  # checkpoint of another such run, or integers that ship, to begin with
     lr: float = 3e-3
     crops: int = 600  # pictures whose latents are learned from
     window: int = 16  # latent positions along a side of what a step sees
@@ -34,9 +39,20 @@ L = TypeVar("L", bound=LatentSettings)
 class OnLatents(Recipe[L]):
     """A context model, on windows of latents."""
 
+    network: QuantizedNetwork | PlaneTwin
+
     def begin(self) -> None:
-        if self.config.init:
-            fill(self.network, averaged_weights(Path(self.config.init)), self.config.init)
+        init = self.config.init
+        if init.endswith(CHECKPOINT_SUFFIX):
+            fill(self.network, averaged_weights(Path(init)), init)
+        elif init:
+            tensors = parse_tensors(read(init), init)
+            try:
+                self.network.restore({k.removeprefix("planes."): t for k, t in tensors.items()})
+            except (KeyError, RuntimeError):
+                raise WeightsError(
+                    f"{init}: no weights of such a context model; name one of the same size"
+                ) from None
 
     def optimizers(self) -> list[Optimizer]:
         groups = [{"params": list(self.network.parameters()), "peak": self.config.lr}]

@@ -1,5 +1,7 @@
 """The float twin of the plane model's network."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -84,3 +86,10 @@ class PlaneTwin(nn.Module):
             "own.lead": integers(self.lead),
             "table": probability_table(),
         }
+
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the weights that the tensors of a plane model stand for."""
+        self.trunk.restore(tensors)
+        self.own.copy_(tensors["own.weight"].permute(0, 3, 1, 2)[:, :, None] * OWN_UNIT)
+        self.lead.copy_(tensors["own.lead"] * OWN_UNIT)

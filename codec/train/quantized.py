@@ -5,6 +5,8 @@ eight bits and a power of two of their own for each output, so that a shift is a
 sum back to the units of the next layer.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -86,6 +88,13 @@ class QuantizedConv(nn.Module):
             "skip": torch.tensor(self.skip),
         }
 
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the weights that integers stand for: those of which :meth:`export` makes them."""
+        places = tensors["shift"].float() + self.out_places - self.places
+        self.weight.copy_(tensors["weight"] * torch.exp2(-places)[:, None, None, None])
+        self.bias.copy_(tensors["bias"] * self.total * torch.exp2(-places - self.places))
+
 
 class QuantizedNetwork(nn.Module):
     """Layers in a row; ``export`` gives the tensors of the integer network."""
@@ -111,6 +120,12 @@ class QuantizedNetwork(nn.Module):
             for number, layer in enumerate(self.convolutions)
             for name, tensor in layer.export().items()
         }
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the weights that the tensors of an integer network stand for."""
+        for number, layer in enumerate(self.convolutions):
+            parts = ("weight", "bias", "shift")
+            layer.restore({part: tensors[f"{number}.{part}"] for part in parts})
 
 
 def probability_table() -> Tensor:
