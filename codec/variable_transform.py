@@ -20,7 +20,7 @@ from nncodec.formats.stages import PER_OCTAVE
 from .entropy.planes import MAX_TOP, Latent
 from .models.bitplane import ALONE, STEP, STRIDE, Bitplane, Halo
 from .models.place import place
-from .patches import Span, shown, span, split
+from .patches import Span, shown, split
 from .transform import Pixels, Progress, exact_pixels, quick_in_bf16
 
 TILE = 10  # patches along a side of what goes through the network at once
@@ -137,10 +137,13 @@ class VariableTransform:
         height, width = latent_size(header)
         rows, columns = area(header, tile)
         reach = self.network.reach
-        return (
-            span(rows.start, rows.stop, height, reach, 0),
-            span(columns.start, columns.stop, width, reach, 0),
-        )
+        return reached(rows, height, reach), reached(columns, width, reach)
+
+
+def reached(kept: slice, length: int, reach: int) -> Span:
+    """The positions of an axis within ``reach`` of some of them, as far as there are."""
+    first, last = max(kept.start - reach, 0), min(kept.stop + reach, length)
+    return Span(first, last, slice(kept.start - first, kept.stop - first))
 
 
 def halo_of(down: Span, across: Span) -> Halo:
