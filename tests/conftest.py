@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +21,11 @@ DATA = Path(__file__).parent / "data"
 
 Run = Callable[..., Result]
 Ship = Callable[..., bytes]
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl-C, which a shell lets its background jobs ignore, and they what they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
