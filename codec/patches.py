@@ -44,11 +44,18 @@ class Span(NamedTuple):
     end: int
     keep: slice  # of what was looked at
 
+    @property
+    def margins(self) -> tuple[int, int]:
+        """How many positions are only looked at, before and after those to keep."""
+        return self.keep.start, self.end - self.begin - self.keep.stop
+
 
 def span(begin: int, end: int, length: int, reach: int, rim: int) -> Span:
-    """The span of ``begin``...``end`` in an axis of ``length`` positions."""
-    first = begin - (reach if begin > 0 else rim)
-    last = end + (reach if end < length else rim)
+    """The span of ``begin``...``end`` in an axis of ``length`` positions.
+
+    Nothing is looked at that is more than ``rim`` positions beyond the axis.
+    """
+    first, last = max(begin - reach, -rim), min(end + reach, length + rim)
     return Span(first, last, slice(begin - first, end - first))
 
 

@@ -20,7 +20,7 @@ from nncodec.formats.stages import PER_OCTAVE
 from .entropy.planes import MAX_TOP, Latent
 from .models.bitplane import ALONE, STEP, STRIDE, Bitplane, Halo
 from .models.place import place
-from .patches import Span, shown, split
+from .patches import Span, shown, span, split
 from .transform import Pixels, Progress, exact_pixels, quick_in_bf16
 
 TILE = 10  # patches along a side of what goes through the network at once
@@ -51,9 +51,8 @@ class VariableTransform:
             down, across = self._spans(header, tile)
             seen = torch.from_numpy(window(pixels, down, across)).to(self.device) - 127.5
             with exact_pixels(), self._rough():
-                found = self.network.analysis(
-                    seen.permute(2, 0, 1)[None], quick, halo_of(down, across)
-                )
+                halo = (*down.margins, *across.margins)
+                found = self.network.analysis(seen.permute(2, 0, 1)[None], quick, halo)
             rows, columns = area(header, tile)
             latent[rows, columns] = found[0].float().permute(1, 2, 0).cpu().numpy()
             if progress:
@@ -82,7 +81,7 @@ class VariableTransform:
         seen = middles[down.begin : down.end, across.begin : across.end]
         with exact_pixels():
             values = torch.from_numpy(seen).to(self.device) / 2
-            found = self._output(values, step, halo_of(down, across))
+            found = self._output(values, step, (*down.margins, *across.margins))
         pixels: Pixels = found.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
         return pixels
 
@@ -116,7 +115,7 @@ class VariableTransform:
         around = slice(down.begin, down.end), slice(across.begin, across.end)
         with exact_pixels(), self._rough(), torch.enable_grad():
             seen = torch.from_numpy(latent[around]).to(self.device, torch.float32).requires_grad_()
-            found = self._output(seen, step, halo_of(down, across))
+            found = self._output(seen, step, (*down.margins, *across.margins))
             work = (found * force(found.detach())).sum()  # its derivatives are the forces there
             (pulled,) = torch.autograd.grad(work, seen)
         return around, pulled.cpu().numpy()
@@ -137,20 +136,10 @@ class VariableTransform:
         height, width = latent_size(header)
         rows, columns = area(header, tile)
         reach = self.network.reach
-        return reached(rows, height, reach), reached(columns, width, reach)
-
-
-def reached(kept: slice, length: int, reach: int) -> Span:
-    """The positions of an axis within ``reach`` of some of them, as far as there are."""
-    first, last = max(kept.start - reach, 0), min(kept.stop + reach, length)
-    return Span(first, last, slice(kept.start - first, kept.stop - first))
-
-
-def halo_of(down: Span, across: Span) -> Halo:
-    """What is looked at of two spans, and not kept."""
-    above, before = down.keep.start, across.keep.start
-    below = down.end - down.begin - down.keep.stop
-    return above, below, before, across.end - across.begin - across.keep.stop
+        return (
+            span(rows.start, rows.stop, height, reach, 0),
+            span(columns.start, columns.stop, width, reach, 0),
+        )
 
 
 def window(pixels: Pixels, down: Span, across: Span) -> Pixels:

@@ -87,6 +87,8 @@ def test_a_span_reaches_as_far_as_the_picture_goes_on() -> None:
     assert span(0, 128, 384, 80, 16) == (-16, 208, slice(16, 144))
     assert span(128, 256, 384, 80, 16) == (48, 336, slice(80, 208))
     assert span(256, 384, 384, 80, 16) == (176, 400, slice(80, 208))
+    assert span(0, 8, 9, 4, 0) == (0, 9, slice(0, 8))  # there is less than it reaches
+    assert span(0, 8, 9, 4, 0).margins == (0, 1) and span(8, 9, 9, 4, 0).margins == (4, 0)
 
 
 def test_the_parts_of_a_tile_cover_it_once() -> None:

@@ -19,6 +19,7 @@ from nncodec.formats.cae import Coding, Header, Reader, Tile, Writer, read_index
 from nncodec.formats.errors import Damaged, DamagedChunk, NncodecError
 from nncodec.formats.images import to_pil
 from nncodec.rate import DEFAULT_QUALITY, ENOUGH, effort_of, step_of
+from nncodec.transform import to_pixels
 from nncodec.variable_encoder import STAGES, VariableEncoder
 
 Run = Callable[..., Result]
@@ -308,16 +309,13 @@ def test_what_is_cut_off_of_a_halo_on_the_way_is_not_missed(codec: Codec, quick:
             wide = slice(columns.start - before, columns.stop + after)
 
             found = network.synthesis(latent[..., high, wide], level, halo)
-            due = decoded[..., in_pixels(rows), in_pixels(columns)]
+            due = decoded[..., to_pixels(rows, 16), to_pixels(columns, 16)]
             assert found.shape == due.shape and (found - due).abs().max() < 1e-4
 
-            found = network.analysis(pixels[..., in_pixels(high), in_pixels(wide)], quick, halo)
+            seen = pixels[..., to_pixels(high, 16), to_pixels(wide, 16)]
+            found = network.analysis(seen, quick, halo)
             due = encoded[..., rows, columns]
             assert found.shape == due.shape and (found - due).abs().max() < 1e-3
-
-
-def in_pixels(positions: slice) -> slice:
-    return slice(16 * positions.start, 16 * positions.stop)
 
 
 def test_threads_change_no_byte(codec: Codec, lake: Image.Image) -> None:

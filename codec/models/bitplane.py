@@ -22,12 +22,11 @@ FEW = 128  # rows of a product of matrices, which are filled up with zeros
 BLOCKS = 6  # of either transform
 QUICK = 2  # blocks of the analysis at most, for encoders in a hurry
 LEVELS = (-0.7, 2.0)  # that the weights are trained for; beyond, only the step goes on
+TRADE = 0.03  # bits per pixel that one 8-bit level squared of error weighs, at level 0
 
 # Positions above, below, left and right of what is wanted, which are only looked at.
 Halo = tuple[int, int, int, int]
 ALONE: Halo = (0, 0, 0, 0)
-
-TRADE = 0.03  # bits per pixel that one 8-bit level squared of error weighs, at level 0
 
 
 def step_size(level: Tensor) -> Tensor:

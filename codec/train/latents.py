@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -39,6 +39,8 @@ L = TypeVar("L", bound=LatentSettings)
 class OnLatents(Recipe[L]):
     """A context model, on windows of latents."""
 
+    prefix: ClassVar[str] = ""  # of the names of its tensors in what ships
+
     network: QuantizedNetwork | PlaneTwin
 
     def begin(self) -> None:
@@ -48,7 +50,7 @@ class OnLatents(Recipe[L]):
         elif init:
             tensors = parse_tensors(read(init), init)
             try:
-                self.network.restore({k.removeprefix("planes."): t for k, t in tensors.items()})
+                self.network.restore({k.removeprefix(self.prefix): t for k, t in tensors.items()})
             except (KeyError, RuntimeError):
                 raise WeightsError(
                     f"{init}: no weights of such a context model; name one of the same size"

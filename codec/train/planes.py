@@ -106,6 +106,7 @@ class PlanesRecipe(OnLatents[Config]):
 
     settings = Config
     judge, sign, figure = "bpp", -1, "{:.4f} bits per pixel"
+    prefix = "planes."
 
     network: PlaneTwin
 
@@ -174,7 +175,7 @@ class PlanesRecipe(OnLatents[Config]):
         return {"bpp": sum(rates.values()) / len(rates), **rates}
 
     def export(self, average: PlaneTwin, path: Path) -> None:
-        planes = {"planes." + key: tensor for key, tensor in self.exported(average).items()}
+        planes = {self.prefix + key: tensor for key, tensor in self.exported(average).items()}
         write_weights({**self.shipped, **planes}, path, {"model": self.config.model})
 
     def exported(self, network: PlaneTwin) -> dict[str, Tensor]:
