@@ -13,9 +13,7 @@ in coding and in the network's arithmetic from its top plane on only. Those with
 come first in all planes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +24,9 @@ from torch import Tensor
 from nncodec.formats.stages import BIT_PLANES
 
 from .board import COLOURS, Board
-from .coder import Chances, Coder, Decoder, Encoder, Recorder
+from .coder import Bits, Chances, Coder, Decoder, Encoder, Recorder
 from .groups import RARE, code_rare
-from .network import exact_arithmetic
+from .network import exact_arithmetic, single_threads
 from .plane_network import (
     DECISIONS,
     REFINE,
@@ -67,20 +65,15 @@ def refined(latent: Latent) -> Latent:
     return 2 * latent + np.sign(latent)
 
 
-def widened(latent: Latent) -> Latent:
-    """The same in half units of the next plane."""
-    return 2 * refined(latent)
+def halves(latent: Latent, plane: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The middles of what is known of a latent before a plane and after it, in its half units."""
+    before, after = 2 * refined(cut(latent, plane + 1)), refined(cut(latent, plane))
+    return before.astype(np.float32), after.astype(np.float32)
 
 
-@contextmanager
-def single_threads(count: int) -> Iterator[Executor]:
-    """Threads that compute on one processor each."""
-    processors = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(count, initializer=lambda: torch.set_num_threads(1)) as pool:
-            yield pool
-    finally:  # the last word on this is what threads to come begin with
-        torch.set_num_threads(processors)
+def either(bits: Bits) -> NDArray[np.float32]:
+    """1 for each bit that is 1, else -1."""
+    return 2 * bits.astype(np.float32) - 1
 
 
 class PlaneModel:
@@ -132,15 +125,16 @@ class PlaneModel:
         take one, instead of parts of all products.
         """
         order = ranking(tops)
-        ranked = latent[..., order]
         board = Board(*latent.shape[:2])
+        ranked = board.lay(latent[..., order], np.int16)
 
         def decisions(plane: int) -> Recorder:
             recorder = Recorder()
             active = order[: np.count_nonzero(tops > plane)]
-            due = ranked[..., : len(active)]
             if len(active):
-                self._code_plane(recorder, board, active, cut(due, plane + 1), due, plane, step)
+                truth = ranked[:, : len(active)]
+                middles, due = halves(truth, plane)
+                self._code_plane(recorder, board, active, middles, due, plane, step)
             return recorder
 
         threads = torch.get_num_threads()
@@ -162,16 +156,17 @@ class PlaneModel:
         if known.stages:  # else it holds all planes from the highest down
             first = min(first, last)
         order = ranking(tops)
-        ranked = known.ranked.copy()
-        board = Board(*ranked.shape[:2])
+        board = Board(*known.ranked.shape[:2])
+        found = board.lay(refined(known.ranked), np.float32)
         with exact_arithmetic(self.network.device):
             for plane in range(first, last - 1, -1):
                 active = order[: np.count_nonzero(tops > plane)]
-                part = ranked[..., : len(active)]
-                middles = self._code_plane(coder, board, active, part, None, plane, step)
-                part[...] = board.gather(middles) / 2  # less the half that is not known
+                middles = 2 * found[:, : len(active)]  # the same in half units of this plane
+                self._code_plane(coder, board, active, middles, None, plane, step)
+                found[:, : len(active)] = middles
         coder.finish()
-        return Partial(ranked, tops, known.stages + 1)
+        ranked = board.gather(found) / 2  # less the half that is not known
+        return Partial(ranked.astype(np.int16), tops, known.stages + 1)
 
     def chances(self, latent: Latent, plane: int, step: int) -> NDArray[np.uint16]:
         """The chances out of 2^16 of all decisions of a plane, (3 decisions, h, w, C).
@@ -181,8 +176,7 @@ class PlaneModel:
         it is in ``latent``.
         """
         board = Board(*latent.shape[:2])
-        middles = board.lay(widened(cut(latent, plane + 1)), np.float32)
-        due = board.lay(refined(cut(latent, plane)), np.float32)
+        middles, due = halves(board.lay(latent, np.int16), plane)
         found = [np.zeros(middles.shape, np.uint16) for _ in range(DECISIONS)]
         with exact_arithmetic(self.network.device):
             view = View(self.network, board, np.arange(latent.shape[2]), middles)
@@ -210,18 +204,16 @@ class PlaneModel:
         coder: Coder,
         board: Board,
         active: NDArray[np.intp],
-        known: Latent,
-        truth: Latent | None,
+        middles: NDArray[np.float32],
+        due: NDArray[np.float32] | None,
         plane: int,
         step: int,
-    ) -> NDArray[np.float32]:
-        """Code a plane of the ``active`` channels; returns the middles on the board.
+    ) -> None:
+        """Code a plane of the ``active`` channels.
 
-        ``known`` (h, w, active) is in units of 2^(plane + 1).
+        The ``middles`` (2 * length, active), on the board and in half units of this plane, become
+        those of :func:`refined`: what they are ``due`` to become, if that is known.
         """
-        due = middles = board.lay(widened(known), np.float32)
-        if truth is not None:
-            due = board.lay(refined(cut(truth, plane)), np.float32)
         view = View(self.network, board, active, middles)
         for colour in range(COLOURS):
             if not board.inside[colour].any():  # one position has one colour
@@ -230,8 +222,8 @@ class PlaneModel:
                 view.see(0)
             outputs = view(colour, situation(step, plane, colour)).cpu().numpy()
             here = board.run(colour)
-            self._code_colour(coder, outputs, board.inside[colour], middles[here], due[here])
-        return middles
+            wanted = None if due is None else due[here]
+            self._code_colour(coder, outputs, board.inside[colour], middles[here], wanted)
 
     def _code_colour(
         self,
@@ -239,31 +231,37 @@ class PlaneModel:
         outputs: NDArray[np.float32],
         inside: NDArray[np.bool_],
         middles: NDArray[np.float32],
-        due: NDArray[np.float32],
+        due: NDArray[np.float32] | None,
     ) -> None:
         """Code what ``middles`` (n, active) are ``due`` to become in this plane.
 
         Position by position: whether what may be zero is not, the rare ones last; the next digit of
         all else; the signs of what is new.
         """
-        known, wanted = middles.reshape(-1), due.reshape(-1)
+        known = middles.reshape(-1)
+
+        def wanted(places: NDArray[np.intp]) -> NDArray[np.float32]:
+            if due is None:  # what a decoder is given is of no account
+                return np.broadcast_to(np.float32(0), places.shape)
+            return due.reshape(-1).take(places)
+
         zero = middles == 0
         chances = self._chances(outputs[SIGNIFICANT])
         maybe, rare = zero & inside, chances < RARE
         likely, unlikely = np.flatnonzero(maybe & ~rare), np.flatnonzero(maybe & rare)
         old = np.flatnonzero(~zero)
-        before, after = known.take(old), wanted.take(old)
-        appears = coder.code(chances.take(likely), wanted.take(likely) != 0)
-        rest = code_rare(coder, chances.take(unlikely), wanted.take(unlikely) != 0)
-        new = np.concatenate([likely[appears], unlikely[rest]])
+        appears = coder.code(chances.take(likely), wanted(likely) != 0)
+        rest = code_rare(coder, chances.take(unlikely), wanted(unlikely) != 0)
+        new = np.concatenate([likely.compress(appears), unlikely[rest]])
         digits, signs = (
             self._chances(outputs[decision].reshape(-1).take(where))
             for decision, where in ((REFINE, old), (SIGN, new))
         )
-        above = coder.code(digits, np.abs(after) > np.abs(before))
-        upward = coder.code(signs, wanted.take(new) > 0)
-        known[old] += np.where(above, 1, -1) * np.sign(before)
-        known[new] = np.where(upward, FIRST, -FIRST)
+        before = known.take(old)
+        above = coder.code(digits, np.abs(wanted(old)) > np.abs(before))
+        upward = coder.code(signs, wanted(new) > 0)
+        known[old] = before + either(above) * np.sign(before)
+        known[new] = FIRST * either(upward)
 
     def _chances(self, outputs: NDArray[np.float32]) -> Chances:
         """Chances out of 2^16 for outputs of the network."""
