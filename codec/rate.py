@@ -63,8 +63,8 @@ class Effort(NamedTuple):
     rounds: int  # of refinement
 
 
-EFFORTS = (Effort(True, 0), *(Effort(False, rounds) for rounds in (0, 2, 3, 4, 6, 8, 12, 16)))
-DEFAULT_EFFORT = 5
+EFFORTS = (Effort(True, 0), *(Effort(False, rounds) for rounds in (0, 1, 2, 4, 6, 8, 12, 16)))
+DEFAULT_EFFORT = 2
 
 
 def effort_of(number: int | None) -> Effort:

@@ -4,8 +4,9 @@ Rounding each element to its nearest integer minimises neither: the synthesis is
 and small numbers in surprising places are dear. So the latent is moved down the gradient of what
 the weights were trained for, bits + trade * squared error, taken where it rounds to and passed
 straight through the rounding, before it is rounded for good: iterative inference (Yang, Bamler,
-Mandt, "Improving inference for neural image compression", 2020), with the steps of a diagonal
-Newton method. The decoder knows nothing of it.
+Mandt, "Improving inference for neural image compression", 2020). Channels differ in how much a
+change of one weighs, and pictures do; so slopes are taken relative to how large a channel's are at
+first. The decoder knows nothing of it.
 """
 
 import math
@@ -24,11 +25,12 @@ from .patches import shown, split
 from .transform import Pixels, Progress
 from .variable_transform import VariableTransform, area, level_of, to_integers
 
-RATE = 0.025  # of a Newton step, for a round
-WAY = 0.25  # of a Newton step, for all rounds together
+RATE = 0.0155  # quantisation steps that a usual slope moves an element in a round
+WAY = 0.11  # ... in all rounds together
+FINE = 0.5, 0.87  # below this level, the rate grows by this exponent
 LONGEST = 0.2  # quantisation steps that an element may go in a round
+SMALL = 1e-3  # of the mean of all channels, what a channel's squared slopes count as at least
 TILE = 4  # patches along a side of what is synthesised at once: its activations are kept
-SAMPLE = 3  # patches along a side of the tile that curvatures are measured on
 
 
 def refine(
@@ -49,9 +51,8 @@ def refine(
     chosen = transform.quantise(latent, step)
     if not rounds:
         return chosen
-    curvature = curvatures(transform, chosen, header, step)
     trade = float(trade_off(level_of(step))) / 3  # bits that a unit of squared error weighs
-    rate = min(RATE, WAY / rounds)
+    rate = pace(step, rounds)
     for index in range(header.n_segments):
         segment = header.segment_patches(index)
         place = area(header, segment)
@@ -59,8 +60,11 @@ def refine(
         toll = tolls(planes, chosen[place], step) / trade
         for number in range(rounds):
             slope = error_slopes(transform, chosen, pixels, header, segment, step)
-            slope += np.copysign(toll, values)
-            slope *= rate / (2 * curvature)
+            tax = np.copysign(toll, values)
+            if number == 0:
+                usual = usual_slopes(slope + tax * (chosen[place] != 0))
+            slope += tax
+            slope *= rate / usual
             decay = (1 + math.cos(math.pi * number / rounds)) / 2
             values -= decay * slope.clip(-LONGEST, LONGEST, out=slope)
             chosen[place] = to_integers(values)
@@ -111,28 +115,28 @@ def error_slopes(
     return slopes
 
 
+def usual_slopes(slopes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How large the slopes (h, w, C) of each channel are, (C,): their root mean square.
+
+    While they come from rounding alone, that goes with how much a change of one in that channel
+    weighs: a preconditioner that costs nothing (as in RMSProp).
+    """
+    squares: NDArray[np.float32] = np.square(slopes).mean((0, 1))
+    squares += np.finfo(np.float32).tiny  # all may be zero
+    found: NDArray[np.float32] = np.sqrt(np.maximum(squares, squares.mean() * SMALL))
+    return found
+
+
+def pace(step: int, rounds: int) -> float:
+    """Quantisation steps that a usual slope moves an element in the first of so many rounds.
+
+    At fine steps, elements get less into each other's way.
+    """
+    level, growth = FINE
+    return min(RATE, WAY / rounds) * math.exp(max(growth * (level - float(level_of(step))), 0))
+
+
 def overlap(one: slice, other: slice) -> tuple[slice, slice]:
     """What two slices share, as a slice of what is in either."""
     begin, end = max(one.start, other.start), min(one.stop, other.stop)
     return slice(begin - one.start, end - one.start), slice(begin - other.start, end - other.start)
-
-
-def curvatures(
-    transform: VariableTransform, latent: Latent, header: Header, step: int
-) -> NDArray[np.float32]:
-    """How much squared error a change of one in each channel makes, (C,).
-
-    The mean over the middle of the picture, from the response to random signs (Hutchinson 1990).
-    """
-    rows, columns = header.grid
-    size = (min(rows, SAMPLE), min(columns, SAMPLE))
-    tile = Tile((rows - size[0]) // 2, (columns - size[1]) // 2, *size)
-    random = torch.Generator().manual_seed(0)
-
-    def signs(found: Tensor) -> Tensor:
-        drawn = torch.randint(0, 2, found.shape, generator=random)
-        return (2 * drawn - 1).to(found)
-
-    _, pulled = transform.pull(latent, header, tile, step, signs)
-    squares: NDArray[np.float32] = np.square(pulled).mean((0, 1))
-    return squares.clip(squares.mean() * 1e-3)

@@ -38,7 +38,7 @@ def test_bench_tells_both_directions(options: tuple[str, ...]) -> None:
             assert ratio == pytest.approx(pipeline / bare, abs=rounding)
 
 
-@pytest.mark.parametrize(("effort", "asked"), [(1, 2), (3, 5)])
+@pytest.mark.parametrize(("effort", "asked"), [(1, 2), (4, 4)])
 def test_a_tape_asks_the_networks_again(
     lake: Image.Image, monkeypatch: pytest.MonkeyPatch, effort: int, asked: int
 ) -> None:
@@ -53,7 +53,7 @@ def test_a_tape_asks_the_networks_again(
     picture = lake.crop((0, 0, 100, 80))
     with tape.recording(codec):
         codec.decompress(codec.compress(picture, effort=effort))
-    assert len(tape.transforms) == len(results) == asked  # each way, curvatures, two rounds
+    assert len(tape.transforms) == len(results) == asked  # each way, two rounds
     assert torch.equal(tape.transforms[0](), results[0])
     assert torch.equal(tape.transforms[-1](), results[-1])
     for slopes in tape.transforms[1:-1]:  # through the synthesis, back to the latent

@@ -18,8 +18,18 @@ from nncodec import Codec, api
 from nncodec.formats.cae import Header, Reader, Tile
 from nncodec.formats.errors import NncodecError
 from nncodec.models.bitplane import trade_off
-from nncodec.rate import EFFORTS
-from nncodec.refinement import curvatures, error_slopes, overlap, refine, tolls
+from nncodec.rate import EFFORTS, step_of
+from nncodec.refinement import (
+    FINE,
+    RATE,
+    WAY,
+    error_slopes,
+    overlap,
+    pace,
+    refine,
+    tolls,
+    usual_slopes,
+)
 from nncodec.variable_transform import level_of
 
 Run = Callable[..., Result]
@@ -79,20 +89,36 @@ def test_slopes_are_those_of_the_squared_error(
     assert measured == pytest.approx(float((slopes * direction).sum()), rel=0.02)
 
 
-def test_curvatures_are_the_response_to_a_change(codec: Codec, scene: NDArray[np.uint8]) -> None:
-    header, latent = latent_of(codec, scene)
-    transform = codec.engine.transform
-    chosen = transform.quantise(latent, STEP)
-    found = curvatures(transform, chosen, header, STEP)
-    assert found.shape == (latent.shape[2],) and found.min() > 0
+def test_usual_slopes_are_root_mean_squares() -> None:
+    slopes = np.zeros((2, 3, 4), np.float32)
+    slopes[..., 0], slopes[..., 1] = 5, [[3, -4, 0], [0, 4, -3]]
+    slopes[0, 0, 2] = 0.1
+    mean = (25 + 50 / 6 + 0.01 / 6) / 4
+    least = math.sqrt(mean / 1000)  # what a channel counts as that hardly has any
+    assert usual_slopes(slopes).tolist() == pytest.approx([5, math.sqrt(50 / 6), least, least])
+    assert (usual_slopes(np.zeros((1, 1, 3), np.float32)) > 0).all()
 
-    values = torch.from_numpy(chosen).float()
-    for channel in (0, 1, 5):
-        changed = values.clone()
-        changed[4, 6, channel] += 1
-        with torch.inference_mode():
-            response = transform._output(changed, STEP) - transform._output(values, STEP)
-        assert float(response.square().sum()) == pytest.approx(found[channel], rel=0.5)
+
+def test_the_pace_is_that_of_the_rounds_and_of_the_step() -> None:
+    coarse, fine = step_of(10), step_of(95)
+    assert [pace(coarse, rounds) for rounds in (1, 4, 16)] == [RATE, RATE, WAY / 16]
+    level, growth = FINE
+    faster = math.exp(growth * (level - float(level_of(fine))))
+    assert faster > 2
+    assert pace(fine, 16) == pytest.approx(faster * WAY / 16)
+
+
+@pytest.mark.parametrize("quality", [10, 60])
+def test_flat_pictures_are_left_alone(quality: float) -> None:
+    """Where rounding makes hardly any error, bits alone do not pull a latent to pieces."""
+    codec = Codec(device="cpu")
+    for colour in ((128, 128, 128), (0, 0, 0), (200, 30, 30)):
+        flat = np.full((150, 200, 3), colour, np.uint8)
+        plain, refined = (
+            cost(codec, codec.compress(flat, quality=quality, effort=effort), flat)
+            for effort in (2, 5)
+        )
+        assert refined < 1.03 * plain
 
 
 def test_tolls_are_what_coding_costs(codec: Codec, scene: NDArray[np.uint8]) -> None:

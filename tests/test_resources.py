@@ -109,6 +109,19 @@ def test_memory_and_time_of_large_and_of_long_pictures(folder: Path, lake: Image
     assert all(t < 27 * t0 for (t, _), (t0, _) in zip(large, long, strict=True))
 
 
+@linux
+@pytest.mark.slow
+def test_one_large_picture_after_another(folder: Path, lake: Image.Image) -> None:
+    """What one worker has taken from the system is not missing when the next has a large one."""
+    names = [Path(f"{number}.png") for number in range(3)]
+    for name in names:
+        mosaic(lake, 3200, 2800, name)
+    options = ("-e", "2", "--device", "cpu", "-f", "-o")
+    _, alone = measured("compress", names[0], *options, "alone")
+    _, several = measured("compress", *names, *options, "several")
+    assert several < 1.35 * alone
+
+
 COMMANDS = {
     "compress": ["compress", "photo.png", *QUICK, "-o"],
     "decompress": ["decompress", "photo.cae", "-t", "png", "-o"],

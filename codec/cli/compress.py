@@ -151,7 +151,7 @@ def check_form(decoded: Picture, original: Picture) -> None:
     "--effort",
     type=click.IntRange(1, 9),
     metavar="E",
-    help="From 1, fastest, to 9, best; default 5. Decompression takes the same time.",
+    help="From 1, fastest, to 9, best; default 2. Decompression takes the same time.",
 )
 @click.option(
     "--stages",

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from nncodec import Codec
 
-# Pixels that are in the networks at once; a larger picture is there alone. They take some 30 bytes
-# each, beside some 300 MB of each worker whatever the picture: less than 1.5 GiB for two.
-ROOM = 16_000_000
-
-
+# Pixels that are in the networks at once; a larger picture is there alone. They take some 60 bytes
+# each, beside some 300 MB of each worker whatever the picture: less than 1.5 GiB for two, up to 13
+# megapixels.
+ROOM = 8_000_000
+LARGE = ROOM // 8  # pixels of a picture that leaves more memory behind than the next may need
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # parameters of the GNU C library's mallopt
 
 
@@ -28,10 +28,20 @@ def keep_memory() -> None:
     Else it gives every large block back, and the system clears each one that a network's layers ask
     for again: 5 to 10 % of their time. Other libraries are left alone.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        for parameter in (MMAP_THRESHOLD, TRIM_THRESHOLD):
-            mallopt(parameter, 1 << 30)
+    for parameter in (MMAP_THRESHOLD, TRIM_THRESHOLD):
+        in_c("mallopt", parameter, 1 << 30)
+
+
+def return_memory() -> None:
+    """Let it give all of that back: each thread keeps some of its own, which no other can use."""
+    in_c("malloc_trim", 0)
+
+
+def in_c(name: str, *given: int) -> None:
+    """Call a function of the GNU C library, if this is it."""
+    function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+    if function is not None:
+        function(*given)
 
 
 @final
@@ -118,6 +128,8 @@ class Network:
             torch.set_num_threads(max(1, self.processors // share))  # those of this thread
             yield
         finally:
+            if pixels > LARGE:
+                return_memory()
             with self.left:
                 self.inside.remove(pixels)
                 self.left.notify_all()
