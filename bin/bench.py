@@ -23,7 +23,7 @@ from nncodec.cli.network import Network
 from nncodec.evaluate.peers import PEERS, nearest
 from nncodec.evaluate.table import Table, aligned
 from nncodec.formats.cae import Reader
-from nncodec.formats.images import read_image, write_image
+from nncodec.formats.images import format_of, read_image, write_image
 from nncodec.rate import EFFORTS
 
 SAMPLES = Path(__file__).parents[1] / "tests" / "data"
@@ -37,11 +37,14 @@ def compress(codec: Codec, effort: int | None, image: Path, file: Path) -> None:
 
 
 def decompress(codec: Codec, file: Path, image: Path) -> None:
-    """Do what ``nncodec decompress`` does with one file, from file to file."""
+    """Do what ``nncodec decompress`` does with one file, from file to file.
+
+    The image is best one of plain samples: what another format costs is not the codec's.
+    """
     with file.open("rb") as stream:
         picture = codec.decompress_from(Reader(stream))
     with image.open("wb") as stream:
-        write_image(picture, stream, "ppm")  # the cost of another format is not the codec's
+        write_image(picture, stream, format_of(image))
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -62,7 +65,7 @@ def pipeline(
             partial(compress, codec, effort, image, file)
             for image, file in zip(images, files, strict=True)
         ]
-        back = [partial(decompress, codec, file, file.with_suffix(".ppm")) for file in files]
+        back = [partial(decompress, codec, file, file.with_suffix(".npy")) for file in files]
 
         def all_of(tasks: Sequence[Callable[[], object]]) -> float:
             """The seconds of tasks, a picture each, as many at once as the command works on."""

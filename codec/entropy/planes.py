@@ -65,10 +65,10 @@ def refined(latent: Latent) -> Latent:
     return 2 * latent + np.sign(latent)
 
 
-def halves(latent: Latent, plane: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def halves(latent: Latent, plane: int) -> tuple[NDArray[np.float32], Latent]:
     """The middles of what is known of a latent before a plane and after it, in its half units."""
-    before, after = 2 * refined(cut(latent, plane + 1)), refined(cut(latent, plane))
-    return before.astype(np.float32), after.astype(np.float32)
+    before, after = (refined(cut(latent, known)) for known in (plane + 1, plane))
+    return np.multiply(before, 2, dtype=np.float32), after
 
 
 def either(bits: Bits) -> NDArray[np.float32]:
@@ -205,7 +205,7 @@ class PlaneModel:
         board: Board,
         active: NDArray[np.intp],
         middles: NDArray[np.float32],
-        due: NDArray[np.float32] | None,
+        due: Latent | None,
         plane: int,
         step: int,
     ) -> None:
@@ -231,7 +231,7 @@ class PlaneModel:
         outputs: NDArray[np.float32],
         inside: NDArray[np.bool_],
         middles: NDArray[np.float32],
-        due: NDArray[np.float32] | None,
+        due: Latent | None,
     ) -> None:
         """Code what ``middles`` (n, active) are ``due`` to become in this plane.
 
@@ -240,9 +240,9 @@ class PlaneModel:
         """
         known = middles.reshape(-1)
 
-        def wanted(places: NDArray[np.intp]) -> NDArray[np.float32]:
+        def wanted(places: NDArray[np.intp]) -> Latent:
             if due is None:  # what a decoder is given is of no account
-                return np.broadcast_to(np.float32(0), places.shape)
+                return np.broadcast_to(np.int16(0), places.shape)
             return due.reshape(-1).take(places)
 
         zero = middles == 0
