@@ -28,7 +28,6 @@ WEIGHT = 8  # what the weights of supporting points add up to
 CLASSES = 3  # of planes: the last one, the one before, others
 PHASES = COLOURS  # of a plane
 SITUATIONS = 64  # length of a situation's vector
-STATED = 256  # situations to remember: one file has two in each plane
 LARGEST = {"value": 16, "size": 24, "lead": 48}  # of the features, in magnitude
 SIGNIFICANT, SIGN, REFINE = range(3)
 DECISIONS = 3
@@ -43,7 +42,7 @@ def chequer(height: int, width: int, phase: int) -> NDArray[np.bool_]:
     return colour
 
 
-@lru_cache(maxsize=STATED)
+@lru_cache(maxsize=256)  # a file has two in each plane
 def situation(step: int, plane: int, phase: int) -> Tensor:
     """Where in the code this is, as integers (SITUATIONS,) that weigh the network's biases.
 
