@@ -1,5 +1,6 @@
 """Speed of the pipeline, against its networks and other codecs, in one run; see --help."""
 
+import math
 import os
 import statistics
 import subprocess
@@ -7,19 +8,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
+import torch
 from hyperprior import Coded, Hyperprior
 from PIL import Image
 from replay import Tape, play
 
-from nncodec.api import Codec
-from nncodec.cli.network import Network
+from nncodec.api import METADATA, Codec
+from nncodec.cli.apart import Apart
+from nncodec.cli.compress import Encoder
+from nncodec.cli.decompress import Decoder
+from nncodec.cli.network import Network, keep_memory
+from nncodec.cli.operands import Job
+from nncodec.cli.rooms import Rooms
+from nncodec.cli.worker import Work
 from nncodec.evaluate.peers import PEERS, nearest
 from nncodec.evaluate.table import Table, aligned
 from nncodec.formats.cae import Reader
@@ -27,6 +35,7 @@ from nncodec.formats.images import format_of, read_image, write_image
 from nncodec.rate import EFFORTS
 
 SAMPLES = Path(__file__).parents[1] / "tests" / "data"
+WORKERS = min(2, os.cpu_count() or 1)  # the command's, by default
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
 
 
@@ -55,41 +64,69 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def pipeline(
-    network: Network, codec: Codec, images: Sequence[Path], effort: int | None, repeat: int
+    codec: Codec,
+    network: Network,
+    model: str | None,
+    images: Sequence[Path],
+    effort: int | None,
+    repeat: int,
 ) -> str:
     """Return the table of both directions: the networks alone, the whole, and the ratios."""
-    sizes = [width * height for width, height in (Image.open(image).size for image in images)]
-    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(network.workers) as pool:
+    sizes = [math.prod(Image.open(image).size) for image in images]
+    encoder = Encoder(network, model, {}, effort, "auto", METADATA, None)
+    decoder = Decoder(network, "npy", None, "joint", None, None, False, METADATA, None)
+    rows = []
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(WORKERS) as pool:
         files = [Path(name, f"{number}.cae") for number in range(len(images))]
-        there = [
-            partial(compress, codec, effort, image, file)
-            for image, file in zip(images, files, strict=True)
-        ]
-        back = [partial(decompress, codec, file, file.with_suffix(".npy")) for file in files]
-
-        def all_of(tasks: Sequence[Callable[[], object]]) -> float:
-            """The seconds of tasks, a picture each, as many at once as the command works on."""
-
-            def run(task: Callable[[], object], pixels: int) -> None:
-                with network.room(pixels):
-                    task()
-
-            return seconds(lambda: [*pool.map(run, tasks, sizes)])
-
-        rows = []
-        for direction, tasks in (("compress", there), ("decompress", back)):
-            tapes = [recorded(codec, task) for task in tasks]
+        arrays = [file.with_suffix(".npy") for file in files]
+        for direction, work, alone, sources, targets in (
+            ("compress", encoder, partial(compress, codec, effort), images, files),
+            ("decompress", decoder, partial(decompress, codec), files, arrays),
+        ):
+            places = [*zip(sources, targets, strict=True)]
+            tapes = [recorded(codec, partial(alone, *place)) for place in places]
             transforms = [partial(play, tape.transforms) for tape in tapes]
             networks = [partial(play, tape.transforms + tape.coding) for tape in tapes]
-            # In turns, so that whatever else the machine does meets all alike.
-            rounds = [[*map(all_of, (transforms, networks, tasks))] for _ in range(repeat)]
+            with Apart(work, WORKERS) as whole:
+                jobs = [partial(do, whole, Job(*place)) for place in places]
+                runs = [
+                    partial(bare, pool, transforms, sizes),
+                    partial(bare, pool, networks, sizes),
+                    lambda jobs=jobs: [*pool.map(lambda job: job(), jobs)],
+                ]
+                runs[-1]()  # for nothing: it starts the processes
+                # In turns, so that whatever else the machine does meets all alike.
+                rounds = [[*map(seconds, runs)] for _ in range(repeat)]
             speeds = [f"{sum(sizes) / 1e6 / min(times):.3f}" for times in zip(*rounds, strict=True)]
             ratios = [
-                statistics.median(bare[number] / bare[2] for bare in rounds) for number in (0, 1)
+                statistics.median(spent[number] / spent[2] for spent in rounds) for number in (0, 1)
             ]
             rows.append((direction, *speeds, *(f"{ratio:.2f}" for ratio in ratios)))
     names = "transform MP/s", "networks MP/s", "pipeline MP/s", "of transform", "of networks"
     return aligned(Table(("direction", *names), rows))
+
+
+def do(work: Work, job: Job) -> None:
+    """Do a job as the command does."""
+    assert job.target is not None
+    with job.target.open("wb") as file:
+        work(job, file, lambda part: None)
+
+
+def bare(pool: Executor, calls: Sequence[Callable[[], None]], sizes: Sequence[int]) -> None:
+    """Call what takes pictures of these sizes, as many at once as the command works on."""
+    rooms, processors = Rooms(WORKERS), torch.get_num_threads()
+
+    def run(call: Callable[[], None], pixels: int) -> None:
+        with rooms.room(pixels) as share:
+            torch.set_num_threads(max(1, processors // share))
+            call()
+
+    try:
+        for _ in pool.map(run, calls, sizes):
+            pass
+    finally:
+        torch.set_num_threads(processors)
 
 
 def recorded(codec: Codec, task: Callable[[], object]) -> Tape:
@@ -214,11 +251,12 @@ def bench(
 ) -> None:
     """Measure speed on the images in FOLDER; default: the samples of the tests.
 
-    The pipeline goes from image file to .cae file, and back to an image, as many at once as the
-    command works on; the networks are given the same batches from memory: the transform alone, or
-    also the network that the chances of its bits come from. Speeds are those of the best round,
-    ratios the medians over the rounds: 1.00 would be a pipeline that costs nothing. Then the whole
-    time of commands that need no network: what it takes to start is in no other figure.
+    The pipeline goes from image file to .cae file, and back to an array in a file, as many at once
+    as the command works on, in processes of their own. The networks are given the same from memory,
+    as many at once, in threads: the transform alone, or also the network that the chances of its
+    bits come from. Speeds are those of the best round, ratios the medians over the rounds: 1.00
+    would be a pipeline that costs nothing. Then the whole time of commands that need no network:
+    what it takes to start is in no other figure.
 
     --rivals compares the whole, one picture at a time and at effort 1, in turns with AVIF at speed
     6, one thread, files of the same size, and with a mean-scale hyperprior (N = 192, M = 320) with
@@ -232,13 +270,15 @@ def bench(
     images = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not images:
         raise click.UsageError(f"{folder} holds no images")
-    with Network(device, None, weights, workers=min(2, os.cpu_count() or 1)) as network:
-        codec = network.codec(model)
-        if effort and not codec.variable:
-            raise click.UsageError(f"{codec.model} has one effort; leave out --effort")
-        device = str(codec.engine.transform.device)
-        click.echo(f"{codec.model}, {len(images)} images, {device}, {repeat} rounds\n")
-        click.echo(pipeline(network, codec, images, effort, repeat) + "\n")
+    codec = Codec(model, device, weights=weights)
+    if effort and not codec.variable:
+        raise click.UsageError(f"{codec.model} has one effort; leave out --effort")
+    keep_memory()  # as the command does
+    device = str(codec.engine.transform.device)
+    click.echo(f"{codec.model}, {len(images)} images, {device}, {repeat} rounds\n")
+    click.echo(
+        pipeline(codec, Network(device, None, weights), model, images, effort, repeat) + "\n"
+    )
     if rivals:
         click.echo(comparison(codec, images, repeat) + "\n")
     with tempfile.TemporaryDirectory() as name:

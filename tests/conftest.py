@@ -85,9 +85,13 @@ def tree(photo: Path) -> Path:
 
 @pytest.fixture
 def nncodec(folder: Path) -> Run:
-    """Run the command line; fail if it ends with another status than the one expected."""
+    """Run the command line; fail if it ends with another status than the one expected.
+
+    All in this process, unless more --jobs are asked for.
+    """
 
     def run(*args: str | Path, status: int = 0, input: bytes | None = None, **env: Any) -> Result:
+        env = {"NNCODEC_JOBS": "1"} | env
         result = CliRunner().invoke(main, [str(arg) for arg in args], input=input, env=env)
         assert result.exit_code == status, result.output
         assert "Traceback" not in result.output or "-v" in args

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from .errors import exit_status, note_traceback
+from .errors import exit_status, ignore_remarks, note_traceback
 
 COMPLETE = "_NNCODEC_COMPLETE"  # set by the completion scripts: what may come next?
 
@@ -66,8 +66,7 @@ class Main(click.Group):
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         run = super().main
         with warnings.catch_warnings():
-            # Libraries' remarks about odd files are two lines each. What matters is in the notes.
-            warnings.filterwarnings("ignore", module=r"PIL\.|torch\._weights")
+            ignore_remarks()
             # The name is fixed, so that `python -m nncodec` and completion agree with the script.
             raise SystemExit(exit_status(lambda: run(args, prog_name or "nncodec", **extra)))
 

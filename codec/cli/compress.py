@@ -214,14 +214,14 @@ def compress(
         entry(model)  # a name that is wrong ends the batch before it begins
     settings = Settings(**batch, device=device)
     jobs = settings.plan(inputs, DIRECTION)
-    with Network(device, batch_size, weights, settings.workers(jobs)) as network:
-        encoder = Encoder(
-            network,
-            model,
-            target,
-            effort,
-            entropy,
-            kept_metadata(metadata, strip),
-            max_pixels,
-        )
-        ctx.exit(run(jobs, encoder, settings))
+    network = Network(device, batch_size, weights)
+    encoder = Encoder(
+        network,
+        model,
+        target,
+        effort,
+        entropy,
+        kept_metadata(metadata, strip),
+        max_pixels,
+    )
+    ctx.exit(run(jobs, encoder, settings))

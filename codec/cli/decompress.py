@@ -226,16 +226,16 @@ def decompress(
         raise click.UsageError("--rm is for whole pictures: not with --region, --stages, --partial")
     direction = Direction(inputs=(".cae",), outputs=tuple(FORMATS), suffix=suffix)
     jobs = settings.plan(inputs, direction)
-    with Network(device, batch_size, weights, settings.workers(jobs)) as network:
-        decoder = Decoder(
-            network,
-            format_,
-            smooth,
-            seams,
-            stages,
-            region,
-            partial,
-            kept_metadata(metadata, strip),
-            max_pixels,
-        )
-        ctx.exit(run(jobs, decoder, settings))
+    network = Network(device, batch_size, weights)
+    decoder = Decoder(
+        network,
+        format_,
+        smooth,
+        seams,
+        stages,
+        region,
+        partial,
+        kept_metadata(metadata, strip),
+        max_pixels,
+    )
+    ctx.exit(run(jobs, decoder, settings))

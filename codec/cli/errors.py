@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,11 @@ REMEDIES = {
     errno.EROFS: "write elsewhere with -o",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
+
+
+def ignore_remarks() -> None:
+    """Leave out libraries' remarks about odd files, two lines each; what matters is in notes."""
+    warnings.filterwarnings("ignore", module=r"PIL\.|torch\._weights")
 
 
 def complain(message: str) -> None:
@@ -69,8 +75,18 @@ class Failure:
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
+        if isinstance(error, Told):
+            return error.failure
         foreseen = isinstance(error, NncodecError)
         return cls(describe(error), "" if foreseen else "".join(traceback.format_exception(error)))
+
+
+class Told(Exception):
+    """A failure of another process."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
 
 
 def complain_about(error: Exception | Failure, subject: str | None = None) -> str:

@@ -66,9 +66,9 @@ class Settings:
         return jobs
 
     def workers(self, jobs: Sequence[Job]) -> int:
-        """How many of the jobs are worked on at once in one process.
+        """How many of the jobs are worked on at once beside each other.
 
-        By default enough to read, code and write beside the network, in little memory.
+        By default few: each takes a process with networks of its own, and memory.
         """
         if self.engine == "ray":
             return 1  # in each of its processes

@@ -6,12 +6,13 @@ asked for.
 
 import time
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from nncodec.formats.errors import NncodecError, OutputError
 from nncodec.formats.files import check_output
 
 from .errors import Failure
+from .network import Network
 from .operands import Job
 from .outputs import Outputs, check_written, copy_status, is_device
 from .progress import Bar
@@ -21,6 +22,17 @@ from .settings import Settings
 # Does one job: reads its source, writes the file given, tells the share of the work that is done.
 Work = Callable[[Job, BinaryIO, Callable[[float], None]], Outcome]
 Attempt = tuple[Job, Result, Failure | None]
+
+
+@runtime_checkable
+class Networked(Protocol):
+    """Work that is done with networks."""
+
+    @property
+    def network(self) -> Network: ...
+
+    def __call__(self, job: Job, file: BinaryIO, advance: Callable[[float], None], /) -> Outcome:
+        """Do one job: read its source, write ``file``, tell what share of the work is done."""
 
 
 class Worker:
