@@ -173,8 +173,8 @@ def serve(connection: Connection, work: Networked, checked: bool) -> None:
     check: Callable[[BinaryIO], None] | None = None
     try:
         while True:
+            content, outcome = BytesIO(), None  # the last one's need no memory any more
             wanted = received(connection)
-            content, outcome = BytesIO(), None
             try:
                 if isinstance(wanted, Path):
                     assert check is not None
