@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,7 +88,7 @@ def pipeline(
             tapes = [recorded(codec, partial(alone, *place)) for place in places]
             transforms = [partial(play, tape.transforms) for tape in tapes]
             networks = [partial(play, tape.transforms + tape.coding) for tape in tapes]
-            with Apart(work, WORKERS) as whole:
+            with closing(Apart(work, WORKERS)) as whole:
                 jobs = [partial(do, whole, Job(*place)) for place in places]
                 runs = [
                     partial(bare, pool, transforms, sizes),

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -287,7 +288,7 @@ def test_other_processes_check_what_they_made(folder: Path) -> None:
 def test_other_processes_tell_how_far_they_are(folder: Path) -> None:
     Path("0.task").write_text("good")
     parts: list[float] = []
-    with Apart(Errand(Network("cpu", None, None)), 1) as work:
+    with closing(Apart(Errand(Network("cpu", None, None)), 1)) as work:
         work(Job(Path("0.task")), BytesIO(), parts.append)
         assert not work.rooms.inside
     assert parts == [0.25, 1]

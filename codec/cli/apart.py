@@ -18,8 +18,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from threading import Lock, local
-from types import TracebackType
-from typing import Any, BinaryIO, final
+from typing import Any, BinaryIO
 
 from nncodec.formats.errors import NncodecError
 
@@ -45,7 +44,6 @@ class Exit:
     """A helper has done so."""
 
 
-@final
 class Apart:
     """Work, done by a helper for each of so many threads.
 
@@ -61,18 +59,7 @@ class Apart:
         self.helpers: list[Helper] = []
         self.ended = False
 
-    def __enter__(self) -> Apart:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.end()
-
-    def end(self) -> None:
+    def close(self) -> None:
         """End all helpers, whatever they are at; there will be no others."""
         with self.starting:
             self.ended = True

@@ -67,4 +67,4 @@ class LocalEngine:
     def end_helpers(self) -> None:
         """End the processes, if there are any."""
         if self.apart is not None:
-            self.apart.end()
+            self.apart.close()
