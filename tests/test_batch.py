@@ -216,16 +216,17 @@ def test_preserve(nncodec: Run, album: Path, weights: tuple[str, ...]) -> None:
 def test_workers_change_nothing_but_the_time(
     nncodec: Run, album: Path, weights: tuple[str, ...]
 ) -> None:
-    lines = []
-    for jobs in ("1", "3"):
+    threads, lines = torch.get_num_threads(), []
+    for jobs in ("1", "3", "8"):
         result = nncodec("compress", "-r", "album", "-o", jobs, "-j", jobs, "--json", *weights)
         lines.append([json.loads(line)["input"] for line in result.stdout.splitlines()])
-    assert files("1") == files("3")
+    assert files("1") == files("3") == files("8")
     assert len(files("1")) == 8
-    assert lines[0] == lines[1]
-    for jobs in ("1", "2"):
+    assert lines[0] == lines[1] == lines[2]
+    for jobs in ("1", "4"):
         nncodec("decompress", "-r", "1", "-o", f"png{jobs}", *weights[:2], NNCODEC_JOBS=jobs)
-    assert files("png1") == files("png2")
+    assert files("png1") == files("png4")
+    assert torch.get_num_threads() == threads
 
 
 def test_failures_of_workers_are_told_in_order(
@@ -233,7 +234,7 @@ def test_failures_of_workers_are_told_in_order(
 ) -> None:
     for number in (1, 4):
         (album / f"{number}.png").write_text("no image")
-    result = nncodec("compress", "-r", "album", "-o", "out", "-j", "2", *weights, status=1)
+    result = nncodec("compress", "-r", "album", "-o", "out", "-j", "4", *weights, status=1)
     one, four, summary = result.stderr.splitlines()
     assert one.startswith("nncodec: album/1.png: not an image")
     assert four.startswith("nncodec: album/4.png: not an image")
@@ -340,7 +341,7 @@ def started(pid: int) -> set[int]:
 def alive(pid: int) -> bool:
     """Whether a process is there, and not only waits to be told of."""
     try:
-        return " Z " not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:4]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
@@ -429,6 +430,27 @@ def test_what_is_taken_back_never_appears(folder: Path) -> None:
     assert files(folder) == {}
     with atomic_output(folder / "b.cae") as file:  # what is not the batch's own goes on
         file.write(b"whole")
+
+
+def test_what_fails_can_be_taken_back_until_it_is_gone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nncodec.cli.outputs import Outputs
+
+    outputs, remove = Outputs(), os.unlink
+    known: list[bool] = []
+
+    def unlink(name: str) -> None:
+        known.append(name in outputs.unfinished)
+        remove(name)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    with pytest.raises(ZeroDivisionError), outputs.open(Job(None, folder / "a.cae"), force=False):
+        raise ZeroDivisionError
+    assert known == [True] and not outputs.unfinished
+    with outputs.open(Job(None, folder / "a.cae"), force=False) as file:
+        file.write(b"whole")
+    assert not outputs.unfinished and files(folder) == {"a.cae": b"whole"}
 
 
 def command(weights: tuple[str, ...], *more: str) -> list[str]:

@@ -51,18 +51,17 @@ class Outputs:
             return
         if job.make_folders:
             job.target.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
+        with ExitStack() as told, ExitStack() as stack:
             with self.opening:
                 file = stack.enter_context(atomic_output(job.target, force, source=job.source))
                 self.unfinished.add(file.name)
-                stack.callback(self.unfinished.discard, file.name)
+                told.callback(self.unfinished.discard, file.name)  # when it is whole, or gone
             with suppress(OSError):  # a file system without locks
                 lock(file)
             yield file
             if complete:
                 file.flush()
                 complete(file)
-        self.unfinished.discard(file.name)
 
     def take_back(self) -> None:
         """Remove what is not finished, for the end of the process: no output is opened any more."""
