@@ -19,7 +19,7 @@ from nncodec.formats.images import Picture
 from nncodec.formats.stages import MAX_STEP
 
 from .api import Codec, codec_for, named
-from .entropy.planes import MAX_TOP
+from .entropy.digits import LARGEST
 from .fixed import FixedRate
 from .patches import assemble
 from .rate import DEFAULT_QUALITY, Effort, Target, effort_of, step_of
@@ -151,9 +151,9 @@ def checked(latents: Latents, codec: Codec, header: Header) -> NDArray[np.int32]
         )
     whole = values.to(torch.int32)
     if codec.variable:
-        sound = bool((whole == values).all()) and int(whole.abs().max()) < 2**MAX_TOP
+        sound = bool((whole == values).all()) and int(whole.abs().max()) <= LARGEST
         if not sound:
-            raise NncodecError(f"values of {header.model} are integers below 2^{MAX_TOP}")
+            raise NncodecError(f"values of {header.model} are integers up to {LARGEST}")
         if latents.step is None or not 0 <= latents.step < MAX_STEP:
             raise NncodecError(f"a step code is from 0 to {MAX_STEP - 1}, not {latents.step}")
     elif not bool((values.abs() == 1).all()):

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from nncodec.formats.cae import Header, Tile
 
+from .entropy.digits import Latent
 from .entropy.plane_network import REFINE, SIGN, SIGNIFICANT
-from .entropy.planes import Latent, PlaneModel
+from .entropy.planes import PlaneModel
 from .models.bitplane import trade_off
 from .patches import shown, split
 from .transform import Pixels, Progress
@@ -57,10 +58,11 @@ def refine(
         segment = header.segment_patches(index)
         place = area(header, segment)
         values = transform.scaled(latent[place], step)
-        toll = tolls(planes, chosen[place], step) / trade
+        goal, toll = likelier(planes, chosen[place], step)
+        goal, toll = np.copysign(goal, values), toll / trade
         for number in range(rounds):
             slope = error_slopes(transform, chosen, pixels, header, segment, step)
-            tax = np.copysign(toll, values)
+            tax = np.copysign(toll, values - goal)
             if number == 0:
                 usual = usual_slopes(slope + tax * (chosen[place] != 0))
             slope += tax
@@ -73,17 +75,22 @@ def refine(
     return chosen
 
 
-def tolls(planes: PlaneModel, latent: Latent, step: int) -> NDArray[np.float32]:
-    """Bits for each element (h, w, C) to be larger by one in magnitude, as its last plane tells.
+def likelier(
+    planes: PlaneModel, latent: Latent, step: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The likelier of the two magnitudes that the last digit of each element (h, w, C) tells apart.
 
-    Between 0 and 1, that is a significant element with its sign instead of none; further out, a
-    last digit of 1 instead of 0.
+    Of 0 and 1, the second is a significant element with its sign. And what it saves, in bits: of
+    means nothing, as what one costs hangs on those around it.
     """
     chances = planes.chances(latent, 0, step) / np.float32(1 << 16)
     odds = np.log2(1 / chances[[SIGNIFICANT, REFINE]] - 1)
     sign = -np.log2(np.where(latent < 0, 1 - chances[SIGN], chances[SIGN]))
-    found: NDArray[np.float32] = np.where(np.abs(latent) > 1, odds[1], odds[0] + sign)
-    return found
+    size = np.abs(latent)
+    dearer = np.where(size > 1, odds[1], odds[0] + sign)  # what the larger one costs more
+    dearer[..., planes.means] = 0
+    goal: NDArray[np.float32] = np.where(size > 1, size & ~1, 0) + (dearer < 0).astype(np.float32)
+    return goal, np.abs(dearer)
 
 
 def error_slopes(

@@ -10,7 +10,8 @@ from nncodec.formats.cae import Coding, Header, Reader, Tile
 from nncodec.formats.errors import CaeError, Damaged, DamagedChunk, NncodecError
 from nncodec.formats.stages import Settings
 
-from .entropy.planes import Latent, Partial, PlaneModel
+from .entropy.digits import Latent, Partial
+from .entropy.planes import PlaneModel
 from .fixed import Seams
 from .models.bitplane import PATCH, STRIDE, Bitplane
 from .patches import Region, assemble, covering, segments_seen
@@ -123,7 +124,7 @@ class VariableRate:
         for index, part in known.items():
             last = settings.last + header.planes - part.stages
             place = area(header, header.segment_patches(index))
-            latent[place] = middles(part.latent, last)
+            latent[place] = self.planes.restored(middles(part.coded, last), 2)
         return latent, [header.segment_patches(index) for index in segments if index not in known]
 
     def pixels(

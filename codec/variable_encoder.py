@@ -8,7 +8,8 @@ from nncodec.formats.cae import Coding, Header
 from nncodec.formats.errors import NncodecError
 from nncodec.formats.stages import MAX_STEP, Settings
 
-from .entropy.planes import Latent, PlaneModel
+from .entropy.digits import Latent
+from .entropy.planes import PlaneModel
 from .rate import DEFAULT_QUALITY, Effort, Target, Write, least_within, step_of
 from .refinement import refine
 from .transform import Pixels, Progress

@@ -17,7 +17,7 @@ from torch import Tensor
 from nncodec.formats.cae import Header, Tile
 from nncodec.formats.stages import PER_OCTAVE
 
-from .entropy.planes import MAX_TOP, Latent
+from .entropy.digits import LARGEST, Latent
 from .models.bitplane import ALONE, STEP, STRIDE, Bitplane, Halo
 from .models.place import place
 from .patches import Span, shown, span, split
@@ -166,8 +166,7 @@ def area(header: Header, tile: Tile) -> tuple[slice, slice]:
 
 def to_integers(values: NDArray[np.float32]) -> Latent:
     """The nearest integers, int16, that can be coded."""
-    bound = 2**MAX_TOP - 1
-    return np.rint(values).clip(-bound, bound).astype(np.int16)
+    return np.rint(values).clip(-LARGEST, LARGEST).astype(np.int16)
 
 
 def level_of(step: int) -> torch.Tensor:

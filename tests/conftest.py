@@ -170,8 +170,8 @@ def plane_tensors() -> PlaneTensors:
     import numpy as np
     import torch
 
+    from nncodec.entropy.digits import MAX_TOP
     from nncodec.entropy.plane_network import SIGNIFICANT, SITUATIONS
-    from nncodec.entropy.planes import MAX_TOP
     from nncodec.train.quantized import probability_table
 
     def made(channels: int, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -198,6 +198,7 @@ def plane_tensors() -> PlaneTensors:
             "own.lead": integers(3, 3, channels).to(torch.int8),
             "table": probability_table(),
             "tops": torch.full((SITUATIONS, channels, MAX_TOP), 1 << 15).to(torch.uint16),
+            "means": torch.arange(channels) % 4 == 1,
         }
 
     return made

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nncodec import Codec, weights
-from nncodec.entropy import coder, context, groups, network, plane_network, planes
+from nncodec.entropy import coder, context, digits, groups, network, plane_network
 from nncodec.entropy import weights as tensor_rules
 from nncodec.formats import alpha, bits, cae, layout, stages, varint, zstd
 from nncodec.formats.cae import AlphaCoding, Coding, Colour, Header, PadMode, Reader, Writer
@@ -50,9 +50,10 @@ def load(name: str) -> ModuleType:
 
 reader = load("independent_reader")
 decoder = load("independent_context")
+means = load("independent_means")
 
 
-@pytest.mark.parametrize("name", ["independent_reader", "independent_context"])
+@pytest.mark.parametrize("name", ["independent_reader", "independent_context", "independent_means"])
 def test_the_readers_share_no_code_and_are_short(name: str) -> None:
     source = (TESTS / f"{name}.py").read_text()
     for node in ast.walk(ast.parse(source)):
@@ -145,7 +146,7 @@ def test_models_are_those_of_the_code() -> None:
 
 def test_constants_of_context_coding_are_those_of_the_code() -> None:
     modules = {"coder": coder, "network": network, "weights": tensor_rules}
-    modules |= {"plane_network": plane_network, "planes": planes, "groups": groups}
+    modules |= {"plane_network": plane_network, "digits": digits, "groups": groups}
     rows = [row for rows in tables("constant") for row in rows]
     assert len(rows) >= 10
     for _, value, place in rows:
@@ -473,7 +474,8 @@ def test_golden_files_are_read_to_the_last_bit(path: Path) -> None:
         size = -(-told["height"] // 16), -(-told["width"] // 16)
         payloads = [payload for _, payload in found.data]
         tensors = decoder.tensors(model, "planes.")
-        values = decoder.decode_stages(tensors, payloads, *size, *told["params"]).astype("<i2")
+        middles = decoder.decode_stages(tensors, payloads, *size, *told["params"])
+        values = means.restore(middles, tensors["means"]).astype("<i2")
     elif found.bits[0] is None:
         file = weights.load_context_bytes(told["model"])
         assert file is not None
@@ -492,7 +494,7 @@ def numbers(tensors: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
     return {name: tensor.numpy().astype(np.int64) for name, tensor in tensors.items()}
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 6), (5, 3)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 6), (5, 3), (19, 5)])
 @pytest.mark.parametrize("largest", [0, 1, 9, 2000])
 def test_planes_of_any_network_are_decoded(
     size: tuple[int, int], largest: int, plane_tensors: Any
@@ -508,8 +510,11 @@ def test_planes_of_any_network_are_decoded(
     for stage in range(1, sent + 1):
         last = sent - stage
         found = decoder.decode_stages(numbers(tensors), payloads[:stage], *size, step, last)
-        assert (np.sign(found) * (np.abs(found) >> last + 1) == planes.cut(latent, last)).all()
-    assert (found == 2 * latent).all()
+        due = digits.cut(model.predicted(latent), last)
+        assert (np.sign(found) * (np.abs(found) >> last + 1) == due).all()
+        whole = means.restore(found, tensors["means"].numpy())
+        assert (whole == model.restored(found.astype(np.int16), 2)).all()
+    assert (whole == 2 * latent).all()
 
 
 def test_payloads_that_no_encoder_writes_are_refused() -> None:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from nncodec.checkpoint import find_weights, parse_tensors
 from nncodec.entropy import planes
+from nncodec.entropy.digits import MAX_TOP, tops_of
 from nncodec.entropy.plane_network import DECISIONS, PHASES, SITUATIONS, chequer
-from nncodec.entropy.planes import MAX_TOP, PlaneModel, tops_of
+from nncodec.entropy.planes import PlaneModel
 from nncodec.models.bitplane import BITPLANE
 from nncodec.train.plane_twin import OWN_UNIT, PlaneTwin
 from nncodec.train.planes import Question, question
@@ -60,7 +61,7 @@ def test_the_planes_twin_equals_the_exact_network(
     batch = Question(*(part[None] for part in asked))
     with torch.no_grad():
         (logits,) = twin(batch.size, batch.sign, batch.done, batch.situation)
-    model = PlaneModel({**twin.export(), "tops": no_tops(channels)}, channels)
+    model = PlaneModel({**twin.export(), **no_tops(channels)}, channels)
     where = chequer(7, 9, phase)
     done = asked.done[..., 0].numpy()
     for active in (torch.arange(channels), torch.from_numpy(np.flatnonzero(tops > plane))):
@@ -73,8 +74,10 @@ def test_the_planes_twin_equals_the_exact_network(
     assert len(exact.unique()) > 40
 
 
-def no_tops(channels: int) -> Tensor:
-    return torch.full((SITUATIONS, channels, MAX_TOP), 2**15).to(torch.uint16)
+def no_tops(channels: int) -> dict[str, Tensor]:
+    """The tensors that a twin does not train, and which tell nothing."""
+    tops = torch.full((SITUATIONS, channels, MAX_TOP), 2**15).to(torch.uint16)
+    return {"tops": tops, "means": torch.zeros(channels, dtype=torch.bool)}
 
 
 def test_questions_are_what_the_coder_codes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +103,7 @@ def test_questions_are_what_the_coder_codes(monkeypatch: pytest.MonkeyPatch) -> 
             count += int(asked.asked.sum())
     # a sign for each element that is not 0, and one more decision a plane
     assert count == np.count_nonzero(q) + int(tops.sum()) * 7 * 9
-    model = PlaneModel({**twin.export(), "tops": no_tops(channels)}, channels)
+    model = PlaneModel({**twin.export(), **no_tops(channels)}, channels)
     (data,) = model.encode(q, step, 1)
     tops_cost = int(tops.sum()) + channels  # half a chance each
     assert len(data) * 8 == pytest.approx(total + tops_cost, rel=0.005, abs=40)
@@ -124,5 +127,5 @@ def test_what_ships_is_made_again_by_its_twin() -> None:
     twin = PlaneTwin(shipped["own.lead"].shape[1], width, narrow)
     twin.restore(shipped)
     again = twin.export()
-    assert again.keys() == shipped.keys() - {"tops"}
+    assert again.keys() == shipped.keys() - {"tops", "means"}
     assert all(tensor.equal(shipped[key]) for key, tensor in again.items())

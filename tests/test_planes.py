@@ -14,6 +14,8 @@ from torch import Tensor
 
 from nncodec.entropy import planes
 from nncodec.entropy.board import Board
+from nncodec.entropy.digits import LARGEST as LARGEST_VALUE
+from nncodec.entropy.digits import MAX_TOP, Latent, Partial
 from nncodec.entropy.network import TOP
 from nncodec.entropy.plane_network import (
     DECISIONS,
@@ -32,12 +34,11 @@ from nncodec.entropy.plane_network import (
     chequer,
     situation,
 )
-from nncodec.entropy.planes import MAX_TOP, Latent, Partial, PlaneModel
+from nncodec.entropy.planes import PlaneModel
 from nncodec.entropy.products import wide
 from nncodec.entropy.weights import build_planes
 from nncodec.formats.errors import DamagedChunk, WeightsError
 
-LARGEST_VALUE = 2**MAX_TOP - 1
 Made = Callable[..., dict[str, Tensor]]
 Cube = list[list[list[int]]]
 
@@ -80,8 +81,8 @@ def decoded(model: PlaneModel, payloads: list[bytes], latent: Latent, step: int)
         last = len(payloads) - 1 - stage
         known = model.decode(payload, known, step, last, "the payload")
         assert known.stages == stage + 1
-        assert known.latent.dtype == np.int16
-        assert (known.latent == cut(latent, last)).all()
+        assert known.coded.dtype == np.int16
+        assert (known.coded == cut(model.predicted(latent), last)).all()
     return known
 
 
@@ -94,7 +95,8 @@ def test_every_stage_is_the_latent_cut_off_at_a_plane(
     payloads = model.encode(latent, step, stages)
     assert len(payloads) == stages
     known = decoded(model, payloads, latent, step)
-    tops = [int(largest).bit_length() for largest in np.abs(latent).max((0, 1))]
+    assert (model.restored(2 * known.coded, 2) == 2 * latent).all()
+    tops = [int(largest).bit_length() for largest in np.abs(known.coded).max((0, 1))]
     assert known.tops.tolist() == tops
 
 
@@ -148,6 +150,34 @@ def test_the_precision_of_a_program_around_does_not_matter(
         torch.set_float32_matmul_precision(before)
 
 
+def test_a_mean_is_coded_as_what_others_do_not_tell(plane_tensors: Made) -> None:
+    tensors = plane_tensors(2)
+    latent = np.zeros((20, 30, 2), np.int16)
+    latent[...] = (40 + 3 * np.arange(30))[:, np.newaxis]  # a slope along the rows
+    sizes = []
+    for which in (0, 1):
+        tensors["means"] = torch.arange(2) == which
+        model = PlaneModel(tensors, 2)
+        coded = model.predicted(latent)
+        assert (coded[..., 1 - which] == latent[..., 1 - which]).all()
+        assert np.count_nonzero(coded[..., which]) < 60  # of 600
+        assert (model.restored(coded, 1) == latent).all()
+        (payload,) = model.encode(latent, 600, 1)
+        decoded(model, [payload], latent, 600)
+        sizes.append(len(payload))
+    tensors["means"][:] = False
+    (payload,) = PlaneModel(tensors, 2).encode(latent, 600, 1)
+    assert max(sizes) < 0.7 * len(payload)
+
+
+def test_what_is_made_up_is_restored_within_what_an_element_holds(
+    models: dict[int, PlaneModel],
+) -> None:
+    found = np.full((17, 17, 5), 2 * (2**MAX_TOP - 1), np.int16)
+    assert models[5].restored(found, 2).max() == np.iinfo(np.int16).max
+    assert models[5].restored(-found, 2).min() == -np.iinfo(np.int16).max
+
+
 # What a network may see.
 
 
@@ -193,7 +223,8 @@ def test_no_evaluation_sees_what_is_decoded_later(
     latent[..., 0] = 0
     model = PlaneModel(plane_tensors(channels), channels)
     payloads = model.encode(latent, step, stages)
-    tops = np.array([int(top).bit_length() for top in np.abs(latent).max((0, 1))])
+    coded = model.predicted(latent)
+    tops = np.array([int(top).bit_length() for top in np.abs(coded).max((0, 1))])
     assert len(evaluations) == PHASES * tops.max()
     for number, (active, seen, colour, at) in enumerate(evaluations):
         plane, phase = tops.max() - 1 - number // PHASES, number % PHASES
@@ -201,10 +232,10 @@ def test_no_evaluation_sees_what_is_decoded_later(
         assert active == ranks
         assert colour == phase
         done = chequer(6, 5, 0)[..., None] & (phase == 1)
-        mine = np.abs(latent[..., active].astype(int))
+        mine = np.abs(coded[..., active].astype(int))
         coarse, fine = mine >> (plane + 1), mine >> plane
         middle = np.where(done, 2 * fine + (fine > 0), 2 * (2 * coarse + (coarse > 0)))
-        assert (seen == middle * np.sign(latent[..., active])).all()
+        assert (seen == middle * np.sign(coded[..., active])).all()
         assert at == situation(step, plane, phase).tolist()
     encoded = [*evaluations]
     evaluations.clear()
@@ -230,10 +261,11 @@ def test_the_last_plane_costs_what_it_is_coded_to(models: dict[int, PlaneModel])
     latent = np.rint(np.random.default_rng(2).laplace(size=(30, 31, 5)) * 3).astype(np.int16)
     chances = models[5].chances(latent, 0, 640)
     assert chances.shape == (DECISIONS, *latent.shape) and chances.dtype == np.uint16
-    size = np.abs(latent)
+    coded = models[5].predicted(latent)
+    size = np.abs(coded)
     new, old = size == 1, size > 1
     spent = np.where(old, cost(chances[REFINE], size % 2 > 0), cost(chances[SIGNIFICANT], new))
-    spent += np.where(new, cost(chances[SIGN], latent > 0), 0)
+    spent += np.where(new, cost(chances[SIGN], coded > 0), 0)
     due = models[5].encode(latent, 640, 2)[1]
     assert spent.sum() / 8 == pytest.approx(len(due), abs=5)
 
@@ -374,7 +406,7 @@ def check_made_up(model: PlaneModel, payload: bytes, shape: tuple[int, int, int]
     except DamagedChunk as error:
         assert str(error) == "damaged: chunk 7 holds bits that cannot have been coded"
         return False
-    assert (np.abs(known.latent).astype(int) << 1 < 1 << known.tops.astype(int)).all()
+    assert (np.abs(known.coded).astype(int) << 1 < 1 << known.tops.astype(int)).all()
     return True
 
 
@@ -413,6 +445,12 @@ def test_the_tensors_as_they_are_fit(plane_tensors: Made) -> None:
     [
         ("1.weight", None, "1.weight is missing"),
         ("own.lead", None, "own.lead is missing"),
+        ("means", None, "means is missing"),
+        (
+            "means",
+            torch.zeros(3, dtype=torch.bool),
+            r"means is torch.bool \[3\], not",
+        ),
         ("tops", None, "tops is missing"),
         ("tops", torch.zeros(64, 4, 13, dtype=torch.uint16), "tops holds a chance of 0"),
         ("tops", torch.ones(63, 4, 13, dtype=torch.uint16), r"tops is torch.uint16 \[63, 4, 13\]"),

@@ -24,10 +24,10 @@ from nncodec.refinement import (
     RATE,
     WAY,
     error_slopes,
+    likelier,
     overlap,
     pace,
     refine,
-    tolls,
     usual_slopes,
 )
 from nncodec.variable_transform import level_of
@@ -127,23 +127,28 @@ def test_tolls_are_what_coding_costs(codec: Codec, scene: NDArray[np.uint8]) -> 
     planes = codec.engine.planes
     chosen = codec.engine.transform.quantise(latent, STEP)
     significant, sign, refine = planes.chances(chosen, 0, STEP).astype(float) / 2**16
-    size, active = np.abs(chosen), np.abs(chosen).max((0, 1)) > 0
+    coded = planes.predicted(chosen)
+    size, active = np.abs(coded), np.abs(coded).max((0, 1)) > 0
 
     def bits(chance: NDArray[np.float64], digit: Any, asked: Any) -> float:
         return float(-np.log2(np.where(digit, chance, 1 - chance))[asked & active].sum())
 
-    total = bits(significant, size == 1, size < 2) + bits(sign, chosen > 0, size == 1)
+    total = bits(significant, size == 1, size < 2) + bits(sign, coded > 0, size == 1)
     total += bits(refine, size % 2 == 1, size >= 2)
     payload = planes.encode(chosen, STEP, 2)[-1]
     assert 8 * len(payload) == pytest.approx(total, abs=40)
 
-    toll = tolls(planes, chosen, STEP)
-    at = np.unravel_index(np.argmax(size == 1), size.shape)
-    up = sign[at] if chosen[at] > 0 else 1 - sign[at]
-    expected = math.log2((1 - significant[at]) / significant[at]) - math.log2(up)
-    assert toll[at] == pytest.approx(expected, abs=1e-3)
-    at = np.unravel_index(np.argmax(size >= 2), size.shape)
-    assert toll[at] == pytest.approx(math.log2(1 / refine[at] - 1), abs=1e-3)
+    goal, toll = likelier(planes, chosen, STEP)
+    assert planes.means.any() and not toll[..., planes.means].any()
+    up = np.where(chosen < 0, 1 - sign, sign)
+    dearer = np.where(size < 2, np.log2(1 / significant - 1) - np.log2(up), np.log2(1 / refine - 1))
+    told = (size < 30) & ~planes.means
+    for most, wanted in ((1, dearer < 0), (1, dearer > 0), (29, dearer < 0), (29, dearer > 0)):
+        at = np.nonzero((size <= most) & (size > most // 2 - 1) & wanted & told)
+        assert len(at[0]) > 3
+        assert toll[at] == pytest.approx(np.abs(dearer[at]), abs=1e-3)
+        lower = np.where(size < 2, 0, size & ~1)
+        assert (goal[at] == (lower + (dearer < 0))[at]).all()
 
 
 def test_more_effort_costs_less(scene: NDArray[np.uint8]) -> None:

@@ -199,7 +199,9 @@ def test_a_small_picture_is_a_small_file(codec: Codec) -> None:
     square = codec.compress(np.full((16, 16, 3), 90, np.uint8), quality=90, effort=1)
     assert len(dot) == len(square) < 150
     for shape in ((17, 16, 3), (16, 17, 3)):
-        assert len(codec.compress(np.full(shape, 90, np.uint8), quality=90, effort=1)) > len(square)
+        wider = np.full(shape, 90, np.uint8)
+        wider[16:], wider[:, 16:] = 200, 200
+        assert len(codec.compress(wider, quality=90, effort=1)) > len(square)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "I;16", "CMYK", "P"])

@@ -1,6 +1,6 @@
 """The exact network behind the plane model, and what it sees of a latent that is half known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -20,7 +20,7 @@ from .network import (
     exact_device,
     layers_of,
 )
-from .products import product, wide
+from .products import product, summed, wide
 
 PER_OCTAVE = stages.PER_OCTAVE  # step codes: a step is 2^(code / 128) levels
 TENT = 64  # step codes from one supporting point of the network's biases to the next
@@ -204,22 +204,20 @@ class View:
         """
         at = self._tensor(at)
         outputs = self._surroundings(colour)
-        sums = self._sums(self._trunk(colour, at), self._last, [colour])
+        sums = self._sums(self._trunk(colour, at), self._last, colour)
         found = self._last.shifted(sums, at)
         outputs += found.view(len(found), DECISIONS, -1).transpose(0, 1)
         return outputs
 
     def _trunk(self, colour: int, at: Tensor) -> Tensor:
         """The activations (2 * length, width) that the last layer needs for a colour."""
-        network, run = self._network, self._board.run
+        network = self._network
         x = self._activations(self._first.shifted(self._products, at))
         for number, layer in enumerate(network.hidden):
+            found = self._products.new_zeros(len(x), layer.taps.shape[-1])
             # Beyond the last layer that looks around, all that counts is at this colour.
-            colours = [*range(COLOURS)] if number < network.last_look else [colour]
-            sums = layer.shifted(self._sums(x, layer, colours), at)
-            found = sums.new_zeros(len(x), sums.shape[1])
-            for here, part in zip(colours, sums.chunk(len(colours)), strict=True):
-                found[run(here)] = part
+            for here in range(COLOURS) if number < network.last_look else [colour]:
+                found[self._board.run(here)] = layer.shifted(self._sums(x, layer, here), at)
             if layer.skip:
                 found += x
             x = self._activations(found)
@@ -229,13 +227,11 @@ class View:
         """What becomes of the sums (2 * length, width) of all places; nothing beyond the edges."""
         return sums.clamp_(0, TOP).index_fill_(0, self._beyond, 0).to(self._network.dtype)
 
-    def _sums(self, x: Tensor, layer: Prepared, colours: Sequence[int]) -> Tensor:
-        """A layer's sums of products at colours, one after the other: (n * count, outputs)."""
+    def _sums(self, x: Tensor, layer: Prepared, colour: int) -> Tensor:
+        """A layer's sums of products at a colour's run, (count, outputs)."""
         taps = layer.taps.flatten(0, 1)
         places = SQUARE if len(taps) > 1 else ((0, 0),)
-        run = self._board.run
-        seen = [torch.cat([x[run(here, *at)] for at in places], 1) for here in colours]
-        return product(torch.cat(seen), taps.flatten(0, 1))
+        return summed([x[self._board.run(colour, *at)] for at in places], taps)
 
     def _surroundings(self, colour: int) -> Tensor:
         """What each channel's own 3x3 neighbourhood adds to the decisions, (3, count, active)."""

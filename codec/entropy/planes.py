@@ -11,20 +11,21 @@ other colour.
 Channels differ in their largest value: their top planes are sent first, and a channel takes part
 in coding and in the network's arithmetic from its top plane on only. Those with the most planes
 come first in all planes.
+
+Of channels that are means of blocks, not the elements are coded, but how far they are from what
+others predict (:mod:`.pyramid`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nncodec.formats.stages import BIT_PLANES
-
 from .board import COLOURS, Board
 from .coder import Bits, Chances, Coder, Decoder, Encoder, Recorder
+from .digits import MAX_TOP, Latent, Partial, halves, ranking, refined, tops_of
 from .groups import RARE, code_rare
 from .network import exact_arithmetic, single_threads
 from .plane_network import (
@@ -37,38 +38,10 @@ from .plane_network import (
     View,
     situation,
 )
+from .pyramid import differences, restored
 
-MAX_TOP = BIT_PLANES  # planes of a channel at most: |q| < 2^13
 FIRST = 3  # half units: the middle of what an element lies in when it is first known not to be 0
-
-Latent = NDArray[np.int16]
-
-
-def tops_of(largest: Latent) -> NDArray[np.uint8]:
-    """How many planes magnitudes have: their bit lengths, in the same shape."""
-    return np.frexp(np.abs(largest).astype(np.float64))[1].astype(np.uint8)
-
-
-def ranking(tops: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """The channels, those with the most planes first, so that the active ones always lead."""
-    return np.argsort(-tops.astype(np.int8), kind="stable")
-
-
-def cut(latent: Latent, plane: int) -> Latent:
-    """What is known of a latent, in units of 2^plane, from that plane on."""
-    known: Latent = np.sign(latent) * (np.abs(latent) >> plane)
-    return known
-
-
-def refined(latent: Latent) -> Latent:
-    """The middles of what is known of a latent of these units, in half units."""
-    return 2 * latent + np.sign(latent)
-
-
-def halves(latent: Latent, plane: int) -> tuple[NDArray[np.float32], Latent]:
-    """The middles of what is known of a latent before a plane and after it, in its half units."""
-    before, after = (refined(cut(latent, known)) for known in (plane + 1, plane))
-    return np.multiply(before, 2, dtype=np.float32), after
+FARTHEST = np.iinfo(np.int16).max
 
 
 def either(bits: Bits) -> NDArray[np.float32]:
@@ -80,9 +53,10 @@ class PlaneModel:
     """Codes integer latents plane by plane, with learned chances.
 
     ``tensors`` are those of a plane model's safetensors file: the network's layers, ``own.weight``
-    and ``own.lead``, ``table`` (the chance out of 2^16 of each output from -L to L) and
-    ``tops`` (the chance that a channel's top plane is above 0, 1, ... given that it is not
-    below, for each supporting point of the step). Raises WeightsError if they are no such model.
+    and ``own.lead``, ``table`` (the chance out of 2^16 of each output from -L to L), ``tops`` (the
+    chance that a channel's top plane is above 0, 1, ... given that it is not below, for each
+    supporting point of the step) and ``means`` (whether a channel is those of blocks). Raises
+    WeightsError if they are no such model.
     """
 
     def __init__(
@@ -96,19 +70,37 @@ class PlaneModel:
         self.table: NDArray[np.uint16] = tensors["table"].numpy()
         self.offset = len(self.table) // 2
         self.top_chances: NDArray[np.uint16] = tensors["tops"].numpy()  # (points, C, MAX_TOP)
+        self.means: NDArray[np.bool_] = tensors["means"].numpy()
+
+    def predicted(self, latent: Latent) -> Latent:
+        """What is coded of a latent (..., h, w, C) of elements up to LARGEST."""
+        found = latent.copy()
+        found[..., self.means] = differences(latent[..., self.means].astype(np.int32))
+        return found
+
+    def restored(self, found: Latent, unit: int) -> Latent:
+        """The latent of which that is coded, both in units of 1 / ``unit``.
+
+        No farther from 0 than int16 is: files can be made up.
+        """
+        latent = found.copy()
+        field = restored(found[..., self.means].astype(np.int32), unit)
+        latent[..., self.means] = field.clip(-FARTHEST, FARTHEST)
+        return latent
 
     def encode(self, latent: Latent, step: int, stages: int, least: int = 0) -> list[bytes]:
         """The bytes of each stage of a latent (h, w, C), quantised with a step code.
 
         There are as many as ``stages``, or only so many that the first has ``least`` bytes.
         """
-        tops = tops_of(np.abs(latent).max((0, 1)))
+        coded = self.predicted(latent)
+        tops = tops_of(np.abs(coded).max((0, 1)))
         planes = range(max(int(tops.max()), stages))[::-1]
         payloads: list[bytes] = []
         coder = Encoder()
         self._code_tops(coder, tops, step)
         for plane, decisions in zip(
-            planes, self._decisions(latent, tops, step, planes), strict=True
+            planes, self._decisions(coded, tops, step, planes), strict=True
         ):
             decisions.replay(coder)
             if plane < stages and (payloads or coder.size >= least or plane == 0):
@@ -171,12 +163,12 @@ class PlaneModel:
     def chances(self, latent: Latent, plane: int, step: int) -> NDArray[np.uint16]:
         """The chances out of 2^16 of all decisions of a plane, (3 decisions, h, w, C).
 
-        What a latent (h, w, C) is coded with, and would be were every channel to take part,
-        whatever its top plane. The planes above are known, and each colour sees the one before as
-        it is in ``latent``.
+        What is coded of a latent (h, w, C) is so with these, and would be were every channel to
+        take part, whatever its top plane. The planes above are known, and each colour sees the one
+        before as it is.
         """
         board = Board(*latent.shape[:2])
-        middles, due = halves(board.lay(latent, np.int16), plane)
+        middles, due = halves(board.lay(self.predicted(latent), np.int16), plane)
         found = [np.zeros(middles.shape, np.uint16) for _ in range(DECISIONS)]
         with exact_arithmetic(self.network.device):
             view = View(self.network, board, np.arange(latent.shape[2]), middles)
@@ -266,28 +258,3 @@ class PlaneModel:
     def _chances(self, outputs: NDArray[np.float32]) -> Chances:
         """Chances out of 2^16 for outputs of the network."""
         return self.table.take(outputs.astype(np.intp) + self.offset, mode="clip")
-
-
-@dataclass(frozen=True)
-class Partial:
-    """What is known of a latent.
-
-    ``ranked`` (h, w, C) holds signed magnitudes in units of the last plane known, the channels in
-    the order of :func:`ranking`. ``tops`` (C,) is the number of planes of each channel, ``stages``
-    how many are known.
-    """
-
-    ranked: Latent
-    tops: NDArray[np.uint8]
-    stages: int = 0
-
-    @classmethod
-    def nothing(cls, height: int, width: int, channels: int) -> "Partial":
-        return cls(np.zeros((height, width, channels), np.int16), np.zeros(channels, np.uint8))
-
-    @property
-    def latent(self) -> Latent:
-        """The same, the channels in their own order."""
-        latent = np.empty_like(self.ranked)
-        latent[..., ranking(self.tops)] = self.ranked
-        return latent

@@ -5,6 +5,7 @@ and adds the products up in 32 bits (AVX-512 VNNI), int8 does too, four times as
 """
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -21,6 +22,21 @@ def product(x: Tensor, weights: Tensor) -> Tensor:
     if x.dtype == torch.int8:
         return torch._int_mm(plain(x), plain(weights)).to(torch.float32)
     return x @ weights
+
+
+def summed(parts: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """The sum of the products of integers (n, k), each with its own of (parts, k, m).
+
+    Each is added up where the ones before are. Products of bytes cannot be: there, the parts are
+    put side by side.
+    """
+    first, *others = parts
+    if first.dtype == torch.int8 and others:
+        return product(torch.cat([first, *others], 1), weights.flatten(0, 1))
+    total = product(first, weights[0])
+    for part, weight in zip(others, weights[1:], strict=True):
+        total.addmm_(part, weight)
+    return total
 
 
 def plain(x: Tensor) -> Tensor:

@@ -8,9 +8,10 @@ from torch import Tensor
 from nncodec.formats.errors import WeightsError
 
 from .context import PHASES, ContextModel
+from .digits import MAX_TOP
 from .network import exact_device
 from .plane_network import DECISIONS, SITUATIONS
-from .planes import MAX_TOP, PlaneModel
+from .planes import PlaneModel
 from .products import quickest
 
 TABLE = "table"
@@ -27,6 +28,7 @@ OWN = {
     "own.weight": (torch.int8, (DECISIONS, 3, 3, -1)),
     "own.lead": (torch.int8, (DECISIONS, -1)),
     "tops": (torch.uint16, (SITUATIONS, -1, MAX_TOP)),
+    "means": (torch.bool, (-1,)),
 }
 
 

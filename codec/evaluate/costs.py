@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from nncodec.api import Codec
 from nncodec.entropy.coder import ONE, Bits, Chances
 from nncodec.entropy.context import ContextModel, coding_steps
+from nncodec.entropy.digits import MAX_TOP, Latent, tops_of
 from nncodec.entropy.plane_network import REFINE, SIGN, SIGNIFICANT, TENT
-from nncodec.entropy.planes import MAX_TOP, Latent, PlaneModel, tops_of
+from nncodec.entropy.planes import PlaneModel
 from nncodec.fixed import FixedRate
 from nncodec.formats.cae import Coding, Header, Reader, Segment, Tile
 from nncodec.formats.stages import VARIABLE_RATE, Settings
@@ -98,18 +99,19 @@ def context_costs(model: ContextModel, bits: Bits) -> Costs:
 
 def plane_costs(model: PlaneModel, latent: Latent, step: int) -> tuple[Costs, float]:
     """Return what the positions of a segment's latent (h, w, C) cost, (h, w), and the tops."""
-    tops = tops_of(np.abs(latent).max((0, 1)))
+    coded = model.predicted(latent)
+    tops = tops_of(np.abs(coded).max((0, 1)))
     costs = np.zeros(latent.shape[:2])
     for plane in range(int(tops.max(initial=0))):
         chances = model.chances(latent, plane, step)
-        size = np.abs(latent) >> plane
+        size = np.abs(coded) >> plane
         new = size == 1
         spent = np.where(
             size > 1,
             surprise(chances[REFINE], size % 2 > 0),
             surprise(chances[SIGNIFICANT], new),
         )
-        spent += np.where(new, surprise(chances[SIGN], latent > 0), 0)
+        spent += np.where(new, surprise(chances[SIGN], coded > 0), 0)
         costs += spent[..., tops > plane].sum(-1)
     return costs, _top_costs(model, tops, step)
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from nncodec import weights as shipped
 from nncodec.checkpoint import build_transform, parse_tensors, read
+from nncodec.entropy.digits import MAX_TOP, Latent, tops_of
 from nncodec.entropy.plane_network import (
     PER_OCTAVE,
     PHASES,
@@ -22,17 +23,20 @@ from nncodec.entropy.plane_network import (
     chequer,
     situation,
 )
-from nncodec.entropy.planes import MAX_TOP, Latent, PlaneModel, tops_of
+from nncodec.entropy.planes import PlaneModel
+from nncodec.entropy.pyramid import differences
 from nncodec.formats.errors import WeightsError
 from nncodec.models.bitplane import LEVELS, STEP, STRIDE, Bitplane
-from nncodec.variable_transform import VariableTransform
+from nncodec.variable_transform import VariableTransform, to_integers
 
 from .bitplane import POINTS, TransformRecipe, shipped_transform, starting_weights
 from .files import write_weights
-from .latents import PICTURE, LatentSettings, OnLatents, windows
+from .latents import PICTURE, LatentSettings, OnLatents
 from .plane_twin import PlaneTwin
 
 BEYOND = 0.2  # how far levels are drawn beyond those that the transform is trained for
+SOME = 100  # latents that tell which channels are means of blocks
+MEANS = 3  # channels at most that are taken for means of blocks: one of brightness, two of colour
 
 
 @dataclass
@@ -66,7 +70,7 @@ class Question(NamedTuple):
 def question(
     q: Latent, tops: NDArray[np.uint8], step: int, plane: int, phase: int, weight: float = 1.0
 ) -> Question:
-    """The question of one half of a plane of an integer latent (h, w, C)."""
+    """The question of one half of a plane of what is coded of a latent (h, w, C)."""
     height, width, _ = q.shape
     latent = torch.from_numpy(q.astype(np.int32))
     size, sign = latent.abs(), latent.sign()
@@ -127,25 +131,33 @@ class PlanesRecipe(OnLatents[Config]):
             return latent
 
         self.pictures, self.val = self.latents(encode, shipped.fingerprint(read(kept)), every=3)
+        some = channels_last(self.pictures[:SOME])
+        self.means = means_of(self.transform.scaled(some, step_code(0.0)))
         self.tops = self.top_table()
         self.network = PlaneTwin(self.pictures.shape[1], config.width, config.narrow)
 
     def draw(self) -> Question:
         """A batch of questions, at steps that are spread evenly over the range."""
-        count = self.config.batch
-        found = windows(self.pictures, self.config.window, count)
+        config = self.config
+        pictures = channels_last(self.pictures[torch.randint(len(self.pictures), (config.batch,))])
         low, high = LEVELS[0] - BEYOND, LEVELS[1] + BEYOND
-        levels = low + (high - low) * (torch.arange(count) + torch.rand(count)) / count
+        unit = (torch.arange(config.batch) + torch.rand(config.batch)) / config.batch
         drawn = []
-        for latent, level in zip(channels_last(found), levels.tolist(), strict=True):
+        for latent, level in zip(pictures, (low + (high - low) * unit).tolist(), strict=True):
             step = step_code(level)
-            q = self.transform.quantise(latent, step)
+            q = window(self.coded(latent, step), config.window)
             tops = tops_of(np.abs(q).max((0, 1)))
             shares = plane_shares(max(1, int(tops.max())))
             plane, phase = int(torch.multinomial(shares, 1)), int(torch.randint(PHASES, ()))
             weight = PHASES / float(shares[plane])
             drawn.append(question(q, tops, step, plane, phase, weight))
         return Question(*(torch.stack(column) for column in zip(*drawn, strict=True)))
+
+    def coded(self, latent: NDArray[np.float32], step: int) -> Latent:
+        """What is coded of a latent (h, w, C) for a step code."""
+        q = self.transform.quantise(latent, step)
+        q[..., self.means] = differences(q[..., self.means].astype(np.int32))
+        return q
 
     def loss(self, step: int) -> Tensor:
         """Mean bits per pixel."""
@@ -180,17 +192,22 @@ class PlanesRecipe(OnLatents[Config]):
 
     def exported(self, network: PlaneTwin) -> dict[str, Tensor]:
         """The tensors of a plane model."""
-        return {**network.export(), "tops": self.tops}
+        return {**network.export(), "tops": self.tops, "means": torch.from_numpy(self.means)}
 
     def top_table(self) -> Tensor:
         """Chances (points, C, MAX_TOP) out of 2^16 that a top plane is above 0, 1, ..."""
         largest = self.pictures.abs().amax((2, 3), keepdim=True)
         (positions,) = channels_last(largest.permute(2, 1, 0, 3))  # (pictures, 1, C)
+        fields = channels_last(self.pictures[:, self.means])
         table = torch.full((SITUATIONS, len(largest[0]), MAX_TOP), 2**15, dtype=torch.float64)
         first, last = (step_code(level) // TENT for level in LEVELS)
         for point in range(first, last + 1):
             middle = point * TENT + TENT // 2
-            tops = torch.from_numpy(tops_of(self.transform.quantise(positions, middle)))[:, 0]
+            found = tops_of(self.transform.quantise(positions, middle))[:, 0]
+            scale = self.transform.scaled(np.ones(largest.shape[1], np.float32), middle)
+            means = differences(to_integers(fields * scale[self.means]).astype(np.int32))
+            found[:, self.means] = tops_of(np.abs(means).max((1, 2)))
+            tops = torch.from_numpy(found)
             for plane in range(MAX_TOP):
                 reached = (tops >= plane).sum(0).double()
                 above = (tops > plane).sum(0).double()
@@ -198,6 +215,31 @@ class PlanesRecipe(OnLatents[Config]):
         table[:first] = table[first]
         table[last + 1 :] = table[last]
         return table.round().clamp(64, 2**16 - 64).to(torch.uint16)
+
+
+def means_of(latents: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """The channels (C,) of latents (n, h, w, C) in whole steps that are means of blocks.
+
+    Those are at most MEANS whose four neighbours tell the most of their variance, and most of it.
+    """
+    middle = latents[:, 1:-1, 1:-1]
+    around = latents[:, 2:, 1:-1] + latents[:, :-2, 1:-1]
+    around += latents[:, 1:-1, 2:] + latents[:, 1:-1, :-2]
+    whole, left = (np.square(x).mean((0, 1, 2)) for x in (middle, middle - around / 4))
+    told = np.where(left < whole / 2, whole - left, 0)
+    found: NDArray[np.bool_] = (told > 0) & (told >= np.sort(told)[-MEANS:][0])
+    return found
+
+
+def window(latent: Latent, size: int) -> Latent:
+    """A random window (size, size, C) of a latent (h, w, C), or as large as there is.
+
+    Its corner has the first colour of the checkerboard, as that of the whole.
+    """
+    top, left = (
+        int(torch.randint(max(side - size, 0) // 2 + 1, ())) * 2 for side in latent.shape[:2]
+    )
+    return latent[top : top + size, left : left + size]
 
 
 def channels_last(latents: Tensor) -> NDArray[np.float32]:
