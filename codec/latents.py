@@ -35,7 +35,7 @@ class Latents:
 
     ``values`` (n, C, h, w) are int8, each -1 or 1, for a model of one rate, with (h, w) those of
     the padded grid of patches; for a variable-rate model int16, the signed multiples of the
-    quantisation step, each below 2^13, one for every 16 x 16 pixels that hold any of the picture.
+    quantisation step, each below 2^12, one for every 16 x 16 pixels that hold any of the picture.
     ``size`` is (H, W) of the pictures, ``model`` the model's id. ``step`` is the step code, from 0
     to 2047, of a step of 2^(step / 128) 8-bit levels; None for a model of one rate.
 
