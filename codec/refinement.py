@@ -89,7 +89,7 @@ def likelier(
     size = np.abs(latent)
     dearer = np.where(size > 1, odds[1], odds[0] + sign)  # what the larger one costs more
     dearer[..., planes.means] = 0
-    goal: NDArray[np.float32] = np.where(size > 1, size & ~1, 0) + (dearer < 0).astype(np.float32)
+    goal: NDArray[np.float32] = (size & ~1) + (dearer < 0).astype(np.float32)
     return goal, np.abs(dearer)
 
 

@@ -38,10 +38,9 @@ from .plane_network import (
     View,
     situation,
 )
-from .pyramid import differences, restored
+from .pyramid import predicted, unpredicted
 
 FIRST = 3  # half units: the middle of what an element lies in when it is first known not to be 0
-FARTHEST = np.iinfo(np.int16).max
 
 
 def either(bits: Bits) -> NDArray[np.float32]:
@@ -74,19 +73,11 @@ class PlaneModel:
 
     def predicted(self, latent: Latent) -> Latent:
         """What is coded of a latent (..., h, w, C) of elements up to LARGEST."""
-        found = latent.copy()
-        found[..., self.means] = differences(latent[..., self.means].astype(np.int32))
-        return found
+        return predicted(latent, self.means)
 
-    def restored(self, found: Latent, unit: int) -> Latent:
-        """The latent of which that is coded, both in units of 1 / ``unit``.
-
-        No farther from 0 than int16 is: files can be made up.
-        """
-        latent = found.copy()
-        field = restored(found[..., self.means].astype(np.int32), unit)
-        latent[..., self.means] = field.clip(-FARTHEST, FARTHEST)
-        return latent
+    def restored(self, coded: Latent, unit: int) -> Latent:
+        """The latent of which that is coded, both in units of 1 / ``unit``."""
+        return unpredicted(coded, self.means, unit)
 
     def encode(self, latent: Latent, step: int, stages: int, least: int = 0) -> list[bytes]:
         """The bytes of each stage of a latent (h, w, C), quantised with a step code.

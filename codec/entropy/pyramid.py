@@ -14,26 +14,51 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .digits import Latent
+
 SPACINGS = 8, 4, 2, 1  # of the lattices, in positions; at multiples of 16 nothing is predicted
 DIAGONAL = (-1, -1), (-1, 1), (1, -1), (1, 1)
 STRAIGHT = (-1, 0), (1, 0), (0, -1), (0, 1)
 
+FARTHEST = np.iinfo(np.int16).max
+
 Field = NDArray[np.int32]  # (..., h, w, C)
+
+
+def predicted(latent: Latent, means: NDArray[np.bool_]) -> Latent:
+    """What is coded of a latent (..., h, w, C) of elements up to LARGEST: of ``means`` differences.
+
+    ``means`` (C,) tells which channels are.
+    """
+    coded = latent.copy()
+    coded[..., means] = differences(latent[..., means].astype(np.int32))
+    return coded
+
+
+def unpredicted(coded: Latent, means: NDArray[np.bool_], unit: int = 1) -> Latent:
+    """The latent of which that is coded, both in units of 1 / ``unit``.
+
+    No farther from 0 than int16 is: files can be made up.
+    """
+    latent = coded.copy()
+    field = restored(coded[..., means].astype(np.int32), unit)
+    latent[..., means] = field.clip(-FARTHEST, FARTHEST)
+    return latent
 
 
 def differences(field: Field) -> Field:
     """How far each element is from what is predicted of it."""
     found = field.copy()
-    for places, predicted in predictions(field, 1):
-        found[places] -= predicted
+    for places, told in predictions(field, 1):
+        found[places] -= told
     return found
 
 
 def restored(found: Field, unit: int = 1) -> Field:
     """The field of these :func:`differences`, both in units of 1 / ``unit``."""
     field = found.copy()
-    for places, predicted in predictions(field, unit):
-        field[places] += predicted
+    for places, told in predictions(field, unit):
+        field[places] += told
     return field
 
 

@@ -24,7 +24,7 @@ from nncodec.entropy.plane_network import (
     situation,
 )
 from nncodec.entropy.planes import PlaneModel
-from nncodec.entropy.pyramid import differences
+from nncodec.entropy.pyramid import differences, predicted
 from nncodec.formats.errors import WeightsError
 from nncodec.models.bitplane import LEVELS, STEP, STRIDE, Bitplane
 from nncodec.variable_transform import VariableTransform, to_integers
@@ -145,19 +145,14 @@ class PlanesRecipe(OnLatents[Config]):
         drawn = []
         for latent, level in zip(pictures, (low + (high - low) * unit).tolist(), strict=True):
             step = step_code(level)
-            q = window(self.coded(latent, step), config.window)
+            q = predicted(self.transform.quantise(latent, step), self.means)
+            q = window(q, config.window)
             tops = tops_of(np.abs(q).max((0, 1)))
             shares = plane_shares(max(1, int(tops.max())))
             plane, phase = int(torch.multinomial(shares, 1)), int(torch.randint(PHASES, ()))
             weight = PHASES / float(shares[plane])
             drawn.append(question(q, tops, step, plane, phase, weight))
         return Question(*(torch.stack(column) for column in zip(*drawn, strict=True)))
-
-    def coded(self, latent: NDArray[np.float32], step: int) -> Latent:
-        """What is coded of a latent (h, w, C) for a step code."""
-        q = self.transform.quantise(latent, step)
-        q[..., self.means] = differences(q[..., self.means].astype(np.int32))
-        return q
 
     def loss(self, step: int) -> Tensor:
         """Mean bits per pixel."""
