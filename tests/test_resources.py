@@ -130,6 +130,20 @@ def test_only_large_pictures_return_their_memory(folder: Path) -> None:
     assert small < 20 and large > 200
 
 
+@linux
+def test_threads_that_wait_for_others_soon_sleep(photo: Path, photo_cae: Path) -> None:
+    """Where another program takes a processor, they would keep each other from the one left."""
+    environment = {**os.environ, "OMP_DISPLAY_ENV": "verbose"}
+    environment.pop("GOMP_SPINCOUNT", None)
+    for command in (("compress", photo, "-o", "a.cae"), ("decompress", photo_cae, "-o", "a.png")):
+        for chosen, due in ((None, "10000"), ("777", "777")):
+            own = environment | ({"GOMP_SPINCOUNT": chosen} if chosen else {})
+            told = run(*command, "-f", "--device", "cpu", env=own).stderr
+            if "GOMP" not in told:
+                pytest.skip("torch here has another OpenMP than GNU's")
+            assert f"GOMP_SPINCOUNT = '{due}'" in told
+
+
 COMMANDS = {
     "compress": ["compress", "photo.png", *QUICK, "-o"],
     "decompress": ["decompress", "photo.cae", "-t", "png", "-o"],
