@@ -65,7 +65,7 @@ class Network:
         self.codecs: dict[str | None, Codec] = {}
         self.enter: Enter | None = None
         self.processors = 1
-        wait_briefly()
+        wait_briefly()  # others import torch before a codec is asked for
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Be sent to another process as one that has loaded nothing yet."""
