@@ -88,7 +88,7 @@ def likelier(
     sign = -np.log2(np.where(latent < 0, 1 - chances[SIGN], chances[SIGN]))
     size = np.abs(latent)
     dearer = np.where(size > 1, odds[1], odds[0] + sign)  # what the larger one costs more
-    dearer[..., planes.means] = 0
+    dearer[..., planes.pyramid.means] = 0
     goal: NDArray[np.float32] = (size & ~1) + (dearer < 0).astype(np.float32)
     return goal, np.abs(dearer)
 

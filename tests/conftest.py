@@ -181,7 +181,13 @@ def plane_tensors() -> PlaneTensors:
             return torch.from_numpy(rng.integers(-most, most + 1, shape))
 
         tensors: dict[str, torch.Tensor] = {}
-        layers = ((2 * channels, 8, 1, 40, 4), (8, 8, 3, 20, 6), (8, 3 * channels, 1, 10, 6))
+        foretold = (channels + 1) // 2  # channels whose signs are
+        last = 3 * channels + foretold
+        layers = (
+            (2 * channels, 8, 1, 40, 4),
+            (8, 8, 3, 20, 6),
+            (8, last, 1, 10, 6),
+        )
         for number, (inputs, outputs, size, most, shift) in enumerate(layers):
             tensors |= {
                 f"{number}.weight": integers(most, outputs, inputs, size, size).to(torch.int8),
@@ -193,12 +199,20 @@ def plane_tensors() -> PlaneTensors:
         own = integers(1, 3, 3, 3, channels)
         own[SIGNIFICANT] += 8
         own[SIGNIFICANT, 1, 1] += 16
+        means = torch.arange(channels) % 4 == 1
+        others = torch.arange(channels, dtype=torch.int16)[2::4]
         return tensors | {
             "own.weight": own.to(torch.int8),
             "own.lead": integers(3, 3, channels).to(torch.int8),
+            "forecast.weight": integers(50, foretold, foretold, 3, 3).to(torch.int8),
+            "forecast.bias": integers(9, SITUATIONS, foretold).to(torch.int32),
+            "forecast.shift": torch.full((foretold,), 3, dtype=torch.int8),
+            "forecast.skip": torch.tensor(False),
             "table": probability_table(),
             "tops": torch.full((SITUATIONS, channels, MAX_TOP), 1 << 15).to(torch.uint16),
-            "means": torch.arange(channels) % 4 == 1,
+            "means": means,
+            "others": others,
+            "slopes": integers(90, 2, 2, int(means.sum()), 4 + 9 * len(others)).to(torch.int16),
         }
 
     return made

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 
 Tensors = dict[str, np.ndarray]
-DTYPES = {"I8": "<i1", "U16": "<u2", "I32": "<i4", "BOOL": "?"}
+DTYPES = {"I8": "<i1", "I16": "<i2", "U16": "<u2", "I32": "<i4", "BOOL": "?"}
+PARTS = ("weight", "bias", "shift", "skip")  # of a layer
 LOGARITHM = np.array([round(4 * np.log2(1 + u)) for u in range(64)])
 
 
@@ -66,8 +67,7 @@ class RangeDecoder:
 
 def surroundings(x: np.ndarray, size: int) -> np.ndarray:
     """What every position sees, (h, w, size, size, channels); beyond the edges, zeros."""
-    h, w, _ = x.shape
-    reach = size // 2
+    (h, w, _), reach = x.shape, size // 2
     padded = np.pad(x, ((reach, reach), (reach, reach), (0, 0)))
     rows = [[padded[i : i + h, j : j + w] for j in range(size)] for i in range(size)]
     return np.array(rows).transpose(2, 3, 0, 1, 4)
@@ -75,11 +75,9 @@ def surroundings(x: np.ndarray, size: int) -> np.ndarray:
 
 def run(t: Tensors, x: np.ndarray, v: np.ndarray, skip_first: bool = True) -> np.ndarray:
     """The outputs (h, w, outputs) of a network; section 17."""
-    count = sum(name.endswith(".shift") for name in t)
+    count = sum(name.endswith(".shift") and name[0].isdigit() for name in t)
     for number in range(count):
-        weight, bias, shift, skip = (
-            t[f"{number}.{x}"] for x in ("weight", "bias", "shift", "skip")
-        )
+        weight, bias, shift, skip = (t[f"{number}.{part}"] for part in PARTS)
         (outputs, _, size, _), (h, w, _) = weight.shape, x.shape
         # Sums below 2^53 are exact in float64, whose matrix products are quick.
         seen = surroundings(x, size).reshape(h * w, -1).astype(float)
@@ -126,13 +124,11 @@ def own(t: Tensors, m: np.ndarray, value: np.ndarray, size: np.ndarray) -> np.nd
     inside = surroundings(np.ones_like(m), 3)
     lead = (surroundings(m, 3) - m[:, :, None, None]) * inside
     lead = (lead[:, :, 0, 1] + lead[:, :, 2, 1] + lead[:, :, 1, 0] + lead[:, :, 1, 2]).clip(-48, 48)
-    around = [
-        (surroundings(seen, 3) * weight).sum((2, 3))
-        for seen, weight in zip((size, value, size), t["own.weight"], strict=True)
-    ]
+    seen = np.array([surroundings(x, 3) for x in (size, value, size)])
+    around = (seen * t["own.weight"][:, None, None]).sum((3, 4))
     ahead = t["own.lead"][:, None, None] * lead
     ahead[2] *= np.sign(m)
-    return (np.array(around) + ahead) >> 4
+    return (around + ahead) >> 4
 
 
 def decode_plane(
@@ -145,7 +141,11 @@ def decode_plane(
         value, size = m.clip(-16, 16), LOGARITHM[np.abs(m).clip(max=63)]
         v = situation(step + 128 * plane, plane, phase)
         trunk = run(t, np.concatenate([value, size], 2), v, skip_first=False)
-        said = trunk.reshape(*q.shape[:2], 3, -1).transpose(2, 0, 1, 3) + own(t, m, value, size)
+        said, trust = np.split(trunk, [3 * len(tops)], 2)
+        said = said.reshape(*q.shape[:2], 3, -1).transpose(2, 0, 1, 3) + own(t, m, value, size)
+        layer = {"0." + part: t["forecast." + part] for part in PARTS}
+        forecast = run(layer, value[:, :, : trust.shape[2]], v).clip(-2047, 2047)
+        said[1, :, :, : trust.shape[2]] += forecast * trust.clip(0, 127) >> 5
         chance = chances(t, said)
         here = (np.indices(q.shape[:2]).sum(0) % 2 == phase)[:, :, None] & (tops > plane)
         place = np.array(np.nonzero(here[:, :, ranks]))  # in order

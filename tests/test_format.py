@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nncodec import Codec, weights
-from nncodec.entropy import coder, context, digits, groups, network, plane_network
+from nncodec.entropy import coder, context, digits, groups, network, plane_network, pyramid
 from nncodec.entropy import weights as tensor_rules
 from nncodec.formats import alpha, bits, cae, layout, stages, varint, zstd
 from nncodec.formats.cae import AlphaCoding, Coding, Colour, Header, PadMode, Reader, Writer
@@ -147,6 +147,7 @@ def test_models_are_those_of_the_code() -> None:
 def test_constants_of_context_coding_are_those_of_the_code() -> None:
     modules = {"coder": coder, "network": network, "weights": tensor_rules}
     modules |= {"plane_network": plane_network, "digits": digits, "groups": groups}
+    modules |= {"pyramid": pyramid}
     rows = [row for rows in tables("constant") for row in rows]
     assert len(rows) >= 10
     for _, value, place in rows:
@@ -181,11 +182,16 @@ def test_tensors_are_those_of_the_weights() -> None:
     told = {name.removeprefix("N."): dtype for name, dtype, *_ in layers}
     rules = {name: str(dtype).removeprefix("torch.") for name, dtype in tensor_rules.DTYPES.items()}
     assert told == rules
+    counted = {
+        tensor_rules.CHANNELS: str(bitplane.CHANNELS),
+        tensor_rules.MEANS: "channels that are means",
+        tensor_rules.OTHERS: "any number",
+        tensor_rules.SLOPES: "4 + 9 * others",
+    }
     for name, dtype, shape in own:
         rule, sides = tensor_rules.OWN[name]
         assert str(rule) == f"torch.{dtype}"
-        due = [bitplane.CHANNELS if side < 0 else side for side in sides]
-        assert [int(side) for side in shape.split(",")] == due
+        assert shape.split(", ") == [counted.get(str(side), str(side)) for side in sides]
     assert len(own) == len(tensor_rules.OWN)
 
 
@@ -475,7 +481,7 @@ def test_golden_files_are_read_to_the_last_bit(path: Path) -> None:
         payloads = [payload for _, payload in found.data]
         tensors = decoder.tensors(model, "planes.")
         middles = decoder.decode_stages(tensors, payloads, *size, *told["params"])
-        values = means.restore(middles, tensors["means"]).astype("<i2")
+        values = means.restore(middles, tensors).astype("<i2")
     elif found.bits[0] is None:
         file = weights.load_context_bytes(told["model"])
         assert file is not None
@@ -512,7 +518,7 @@ def test_planes_of_any_network_are_decoded(
         found = decoder.decode_stages(numbers(tensors), payloads[:stage], *size, step, last)
         due = digits.cut(model.predicted(latent), last)
         assert (np.sign(found) * (np.abs(found) >> last + 1) == due).all()
-        whole = means.restore(found, tensors["means"].numpy())
+        whole = means.restore(found, numbers(tensors))
         assert (whole == model.restored(found.astype(np.int16), 2)).all()
     assert (whole == 2 * latent).all()
 

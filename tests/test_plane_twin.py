@@ -17,6 +17,7 @@ from nncodec.entropy import planes
 from nncodec.entropy.digits import MAX_TOP, tops_of
 from nncodec.entropy.plane_network import DECISIONS, PHASES, SITUATIONS, chequer
 from nncodec.entropy.planes import PlaneModel
+from nncodec.entropy.pyramid import Pyramid
 from nncodec.models.bitplane import BITPLANE
 from nncodec.train.plane_twin import OWN_UNIT, PlaneTwin
 from nncodec.train.planes import Question, question
@@ -27,7 +28,7 @@ CHANNELS = 12
 
 def random_planes(channels: int, seed: int) -> PlaneTwin:
     """A twin of the plane model's network, with random weights of all sizes."""
-    twin = PlaneTwin(channels, 12, 8)
+    twin = PlaneTwin(channels, 12, 8, channels - 1)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for layer in twin.modules():
@@ -77,7 +78,9 @@ def test_the_planes_twin_equals_the_exact_network(
 def no_tops(channels: int) -> dict[str, Tensor]:
     """The tensors that a twin does not train, and which tell nothing."""
     tops = torch.full((SITUATIONS, channels, MAX_TOP), 2**15).to(torch.uint16)
-    return {"tops": tops, "means": torch.zeros(channels, dtype=torch.bool)}
+    slopes = np.zeros((2, 2, 0, 4), np.int16)
+    nothing = Pyramid(np.zeros(channels, np.bool_), np.zeros(0, np.int16), slopes)
+    return {"tops": tops, **nothing.tensors()}
 
 
 def test_questions_are_what_the_coder_codes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,8 +127,8 @@ def test_what_ships_is_made_again_by_its_twin() -> None:
     tensors = parse_tensors(data, name)
     shipped = {k.removeprefix("planes."): t for k, t in tensors.items() if k.startswith("planes.")}
     width, narrow = (len(shipped[f"{layer}.weight"]) for layer in (0, 1))
-    twin = PlaneTwin(shipped["own.lead"].shape[1], width, narrow)
+    twin = PlaneTwin(shipped["own.lead"].shape[1], width, narrow, len(shipped["forecast.weight"]))
     twin.restore(shipped)
     again = twin.export()
-    assert again.keys() == shipped.keys() - {"tops", "means"}
+    assert again.keys() == shipped.keys() - {"tops", "means", "others", "slopes"}
     assert all(tensor.equal(shipped[key]) for key, tensor in again.items())

@@ -20,6 +20,7 @@ from nncodec.entropy.network import TOP
 from nncodec.entropy.plane_network import (
     DECISIONS,
     LARGEST,
+    LARGEST_FORECAST,
     OWN_SHIFT,
     PER_OCTAVE,
     PHASES,
@@ -28,6 +29,7 @@ from nncodec.entropy.plane_network import (
     SIGNIFICANT,
     SITUATIONS,
     TENT,
+    TRUST_SHIFT,
     WEIGHT,
     PlaneNetwork,
     View,
@@ -156,9 +158,10 @@ def test_a_mean_is_coded_as_what_others_do_not_tell(plane_tensors: Made) -> None
     tensors = plane_tensors(2)
     latent = np.zeros((20, 30, 2), np.int16)
     latent[...] = (40 + 3 * np.arange(30))[:, np.newaxis]  # a slope along the rows
+    nobody, no_slopes = (torch.zeros(size, dtype=torch.int16) for size in ((0,), (2, 2, 1, 4)))
     sizes = []
     for which in (0, 1):
-        tensors["means"] = torch.arange(2) == which
+        tensors |= {"means": torch.arange(2) == which, "others": nobody, "slopes": no_slopes}
         model = PlaneModel(tensors, 2)
         coded = model.predicted(latent)
         assert (coded[..., 1 - which] == latent[..., 1 - which]).all()
@@ -167,7 +170,7 @@ def test_a_mean_is_coded_as_what_others_do_not_tell(plane_tensors: Made) -> None
         (payload,) = model.encode(latent, 600, 1)
         decoded(model, [payload], latent, 600)
         sizes.append(len(payload))
-    tensors["means"][:] = False
+    tensors |= {"means": torch.zeros(2, dtype=torch.bool), "slopes": no_slopes[:, :, :0]}
     (payload,) = PlaneModel(tensors, 2).encode(latent, 600, 1)
     assert max(sizes) < 0.7 * len(payload)
 
@@ -324,10 +327,11 @@ def reference(
     values = [[[clip(v, LARGEST["value"]) for v in row] for row in line] for line in exact]
     sizes = [[[logarithm(min(abs(v), 63)) for v in row] for row in line] for line in exact]
     state = [[values[y][x] + sizes[y][x] for x in range(width)] for y in range(height)]
-    count = sum(key.endswith(".shift") for key in tensors)
-    for number in range(count):
+    count = sum(key.endswith(".shift") and key[0].isdigit() for key in tensors)
+
+    def layer(name: str, state: Cube, *, last: bool) -> Cube:
         weight, biases, shift, skip = (
-            tensors[f"{number}.{part}"].tolist() for part in ("weight", "bias", "shift", "skip")
+            tensors[f"{name}.{part}"].tolist() for part in ("weight", "bias", "shift", "skip")
         )
         near = square if len(weight[0][0]) == 3 else [(0, 0)]
         after = [[[0] * len(weight) for _ in range(width)] for _ in range(height)]
@@ -339,10 +343,20 @@ def reference(
                     i, j = divmod(tap, len(plane[0]))
                     total += sum(plane[c][i][j] * state[v][u][c] for c in range(len(plane)))
                 result = total >> shift[o]
-                if number < count - 1:
+                if not last:
                     result = min(max(result + (state[y][x][o] if skip else 0), 0), TOP)
                 after[y][x][o] = result
-        state = after
+        return after
+
+    for number in range(count):
+        state = layer(str(number), state, last=number == count - 1)
+    forecast = layer("forecast", values, last=True)
+    for y, x in places:
+        for c, foretold in enumerate(forecast[y][x]):
+            trust = min(max(state[y][x][DECISIONS * channels + c], 0), TOP)
+            told = clip(foretold, LARGEST_FORECAST) * trust
+            state[y][x][SIGN * channels + c] += told >> TRUST_SHIFT
+        del state[y][x][DECISIONS * channels :]
     own, ahead = tensors["own.weight"].tolist(), tensors["own.lead"].tolist()
     for y, x in places:
         for decision, source in enumerate((sizes, values, sizes)):
@@ -447,11 +461,29 @@ def test_the_tensors_as_they_are_fit(plane_tensors: Made) -> None:
     [
         ("1.weight", None, "1.weight is missing"),
         ("own.lead", None, "own.lead is missing"),
+        ("forecast.shift", None, "forecast.shift is missing"),
+        ("forecast.weight", torch.zeros(2, 2, 3, 3), "forecast.weight is torch.float32"),
+        ("forecast.weight", torch.zeros(2, 2, 5, 5, dtype=torch.int8), "the forecast's weight is"),
+        (
+            "forecast.weight",
+            torch.zeros(2, 1, 3, 3, dtype=torch.int8),
+            "layer forecast's weight is",
+        ),
+        ("forecast.bias", torch.zeros(64, 3, dtype=torch.int32), "layer forecast's bias is"),
         ("means", None, "means is missing"),
         (
             "means",
             torch.zeros(3, dtype=torch.bool),
             r"means is torch.bool \[3\], not",
+        ),
+        ("others", None, "others is missing"),
+        ("others", torch.tensor([1], dtype=torch.int16), "others are not among the channels that"),
+        ("others", torch.tensor([4], dtype=torch.int16), "others are not among the channels that"),
+        ("slopes", None, "slopes is missing"),
+        (
+            "slopes",
+            torch.zeros(2, 2, 1, 4, dtype=torch.int16),
+            r"slopes is torch.int16 \[2, 2, 1, 4\], not torch.int16 \[2, 2, 1, 13\]",
         ),
         ("tops", None, "tops is missing"),
         ("tops", torch.zeros(64, 4, 13, dtype=torch.uint16), "tops holds a chance of 0"),

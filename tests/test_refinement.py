@@ -139,10 +139,11 @@ def test_tolls_are_what_coding_costs(codec: Codec, scene: NDArray[np.uint8]) -> 
     assert 8 * len(payload) == pytest.approx(total, abs=40)
 
     goal, toll = likelier(planes, chosen, STEP)
-    assert planes.means.any() and not toll[..., planes.means].any()
+    means = planes.pyramid.means
+    assert means.any() and not toll[..., means].any()
     up = np.where(chosen < 0, 1 - sign, sign)
     dearer = np.where(size < 2, np.log2(1 / significant - 1) - np.log2(up), np.log2(1 / refine - 1))
-    told = (size < 30) & ~planes.means
+    told = (size < 30) & ~means
     for most, wanted in ((1, dearer < 0), (1, dearer > 0), (29, dearer < 0), (29, dearer > 0)):
         at = np.nonzero((size <= most) & (size > most // 2 - 1) & wanted & told)
         assert len(at[0]) > 3

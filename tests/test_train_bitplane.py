@@ -302,9 +302,11 @@ def test_the_command_makes_one_file_in_two_stages(
     assert "step 2  loss " in result.stderr and "  db3 " in result.stderr
     assert result.stdout.startswith("one/transform.safetensors: loss ")
     second = [*common, "--context", "--start", "one/checkpoint.pt", "-o", "two", "--crop", "128"]
-    result = nncodec("train", MODEL, *second, "--crops", "4", "--width", "8", "--narrow", "8")
+    second += ["--crops", "4", "--width", "8", "--narrow", "8", "--foretold", "3"]
+    result = nncodec("train", MODEL, *second)
     assert result.stdout.startswith("two/weights.safetensors: ")
     assert " bits per pixel on " in result.stdout
+    assert load_file("two/weights.safetensors")["planes.forecast.weight"].shape == (3, 3, 3, 3)
     photo = pictures / "0.png"
     nncodec("compress", photo, "x.cae", "--weights", "two/weights.safetensors")
     nncodec("decompress", "x.cae", "x.png", "--weights", "two/weights.safetensors")

@@ -87,6 +87,7 @@ settings_options = together(
         setting("--look", COUNT, "Context of a CAE: positions along a side that it sees first."),
         setting("--width", COUNT, "Context: channels of the network."),
         setting("--narrow", COUNT, "Context, variable rate: channels where it looks around."),
+        setting("--foretold", COUNT, "Context, variable rate: channels whose signs it foretells."),
         setting("--val-every", COUNT, "Steps from one validation, and checkpoint, to the next."),
         setting("--seed", click.INT, "Seed of weights, crops and noise."),
     ]

@@ -235,9 +235,12 @@ def layers_of(tensors: Mapping[str, Tensor]) -> list[Layer]:
     """The layers in tensors named 0.weight, 0.bias, 0.shift, 0.skip, 1.weight and so on."""
     layers: list[Layer] = []
     while f"{len(layers)}.weight" in tensors:
-        number = len(layers)
-        weight, bias, shift, skip = (
-            tensors[f"{number}.{name}"] for name in ("weight", "bias", "shift", "skip")
-        )
-        layers.append(Layer(weight, bias, shift, bool(skip)))
+        layers.append(layer_of(tensors, f"{len(layers)}."))
     return layers
+
+
+def layer_of(tensors: Mapping[str, Tensor], prefix: str) -> Layer:
+    """The layer in the tensors of these names."""
+    parts = (tensors[prefix + name] for name in ("weight", "bias", "shift", "skip"))
+    weight, bias, shift, skip = parts
+    return Layer(weight, bias, shift, bool(skip))

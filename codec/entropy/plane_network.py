@@ -18,6 +18,7 @@ from .network import (
     check_exact,
     check_layer,
     exact_device,
+    layer_of,
     layers_of,
 )
 from .products import product, summed, wide
@@ -32,6 +33,9 @@ LARGEST = {"value": 16, "size": 24, "lead": 48}  # of the features, in magnitude
 SIGNIFICANT, SIGN, REFINE = range(3)
 DECISIONS = 3
 OWN_SHIFT = 4  # binary places of the weights of a channel's own surroundings
+FORECAST = "forecast."  # before the names of the tensors of the layer that foretells signs
+LARGEST_FORECAST = 2047  # in magnitude
+TRUST_SHIFT = 5  # binary places of the trust in a forecast
 
 
 def chequer(height: int, width: int, phase: int) -> NDArray[np.bool_]:
@@ -107,9 +111,10 @@ LOGARITHM = _logarithms()
 class PlaneNetwork:
     """The exact network: a trunk over all channels, and a look at each channel's own surroundings.
 
-    The trunk's first layer looks at single positions, the others at 3x3 of them at most. Raises
-    WeightsError if they do not, or if an accumulator could leave the range in which ``dtype`` is
-    exact.
+    The trunk's first layer looks at single positions, the others at 3x3 of them at most. What is
+    likely to be positive or negative, of the first channels, is a forecast by one layer from their
+    values in 3x3 positions; the trunk says how far that is to be trusted. Raises WeightsError if
+    they do not, or if an accumulator could leave the range in which ``dtype`` is exact.
     """
 
     def __init__(
@@ -128,6 +133,10 @@ class PlaneNetwork:
         sizes = [layer.weight.shape[-1] for layer in layers]
         if sizes[0] > 1 or max(sizes) > 3:
             raise WeightsError(f"layers that look at {sizes} positions, not 1, then at most 3")
+        forecast = layer_of(tensors, FORECAST)
+        check_layer(len(layers), forecast, LARGEST["value"], 3 * WEIGHT, dtype)
+        self.foretold = len(forecast.weight)  # channels
+        self.forecast = Prepared(forecast, self.device, dtype)
         own, ahead = tensors["own.weight"].long(), tensors["own.lead"].long()
         largest = max(LARGEST["value"], LARGEST["size"])
         reached = own.abs().sum((1, 2)) * largest + ahead.abs() * LARGEST["lead"]
@@ -167,9 +176,13 @@ class View:
         self._network, self._board = network, board
         self._told = torch.from_numpy(middles)
         picked = torch.from_numpy(active).to(network.device)
+        self._foretold = (picked < network.foretold).nonzero().flatten()
+        told = picked[self._foretold]
         of = [picked + i * network.channels for i in range(DECISIONS)]
         self._first = network.first.part(inputs=torch.cat(of[:2]))
+        of.append(told + DECISIONS * network.channels)
         self._last = network.last.part(outputs=torch.cat(of))
+        self._forecast = network.forecast.part(inputs=told, outputs=told)
         self._own = network.own[..., picked].unsqueeze(2).unbind()
         self._ahead = network.ahead[:, np.newaxis, picked]
         self._beyond = torch.from_numpy(board.beyond).to(network.device)
@@ -177,6 +190,7 @@ class View:
         self._middle = self._tensor(self._told)
         # what each decision sees of a channel's own surroundings
         self._seen = self._middle.new_empty(DECISIONS, *middles.shape)
+        self._known = self._middle.new_empty(len(middles), len(told), dtype=network.dtype)
         self._products = self._middle.new_empty(len(middles), self._first.taps.shape[-1])
         self._outputs = self._middle.new_empty(DECISIONS, board.count, len(active))
         self._see(slice(None))
@@ -193,6 +207,7 @@ class View:
         entries = middle.abs().clamp_(max=len(LOGARITHM) - 1).int()
         magnitude = self._network.logarithm.index_select(0, entries.view(-1)).view(middle.shape)
         self._seen[SIGNIFICANT, rows] = self._seen[REFINE, rows] = magnitude
+        self._known[rows] = value.index_select(1, self._foretold).to(self._network.dtype)
         features = torch.cat([value, magnitude], 1).to(self._network.dtype)
         self._products[rows] = product(features, self._first.taps[0, 0])
 
@@ -205,9 +220,16 @@ class View:
         at = self._tensor(at)
         outputs = self._surroundings(colour)
         sums = self._sums(self._trunk(colour, at), self._last, colour)
-        found = self._last.shifted(sums, at)
-        outputs += found.view(len(found), DECISIONS, -1).transpose(0, 1)
+        found, trust = self._last.shifted(sums, at).tensor_split([DECISIONS * outputs.shape[2]], 1)
+        outputs += found.reshape(len(found), DECISIONS, -1).transpose(0, 1)
+        outputs[SIGN].index_add_(1, self._foretold, self._foreseen(colour, at, trust))
         return outputs
+
+    def _foreseen(self, colour: int, at: Tensor, trust: Tensor) -> Tensor:
+        """What the forecast says of signs at a colour's run, (count, foretold)."""
+        sums = self._sums(self._known, self._forecast, colour)
+        forecast = self._forecast.shifted(sums, at).clamp_(-LARGEST_FORECAST, LARGEST_FORECAST)
+        return (forecast * trust.clamp(0, TOP) * 2.0**-TRUST_SHIFT).floor_()
 
     def _trunk(self, colour: int, at: Tensor) -> Tensor:
         """The activations (2 * length, width) that the last layer needs for a colour."""

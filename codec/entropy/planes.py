@@ -38,7 +38,7 @@ from .plane_network import (
     View,
     situation,
 )
-from .pyramid import predicted, unpredicted
+from .pyramid import Pyramid
 
 FIRST = 3  # half units: the middle of what an element lies in when it is first known not to be 0
 
@@ -54,8 +54,8 @@ class PlaneModel:
     ``tensors`` are those of a plane model's safetensors file: the network's layers, ``own.weight``
     and ``own.lead``, ``table`` (the chance out of 2^16 of each output from -L to L), ``tops`` (the
     chance that a channel's top plane is above 0, 1, ... given that it is not below, for each
-    supporting point of the step) and ``means`` (whether a channel is those of blocks). Raises
-    WeightsError if they are no such model.
+    supporting point of the step) and those of a :class:`Pyramid`. Raises WeightsError if they are
+    no such model.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class PlaneModel:
         self.table: NDArray[np.uint16] = tensors["table"].numpy()
         self.offset = len(self.table) // 2
         self.top_chances: NDArray[np.uint16] = tensors["tops"].numpy()  # (points, C, MAX_TOP)
-        self.means: NDArray[np.bool_] = tensors["means"].numpy()
+        self.pyramid = Pyramid.of(tensors)
 
     def predicted(self, latent: Latent) -> Latent:
         """What is coded of a latent (..., h, w, C) of elements up to LARGEST."""
-        return predicted(latent, self.means)
+        return self.pyramid.predicted(latent)
 
     def restored(self, coded: Latent, unit: int) -> Latent:
         """The latent of which that is coded, both in units of 1 / ``unit``."""
-        return unpredicted(coded, self.means, unit)
+        return self.pyramid.unpredicted(coded, unit)
 
     def encode(self, latent: Latent, step: int, stages: int, least: int = 0) -> list[bytes]:
         """The bytes of each stage of a latent (h, w, C), quantised with a step code.

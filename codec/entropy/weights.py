@@ -7,12 +7,14 @@ from torch import Tensor
 
 from nncodec.formats.errors import WeightsError
 
+from .board import SQUARE
 from .context import PHASES, ContextModel
 from .digits import MAX_TOP
 from .network import exact_device
-from .plane_network import DECISIONS, SITUATIONS
+from .plane_network import DECISIONS, FORECAST, SITUATIONS
 from .planes import PlaneModel
 from .products import quickest
+from .pyramid import AROUND, FOUR, NEAR
 
 TABLE = "table"
 MAX_SHIFT = 24
@@ -23,12 +25,15 @@ DTYPES = {
     "skip": torch.bool,
     TABLE: torch.uint16,
 }
-# What a plane model has besides a network: types and shapes, -1 being the number of channels.
-OWN = {
-    "own.weight": (torch.int8, (DECISIONS, 3, 3, -1)),
-    "own.lead": (torch.int8, (DECISIONS, -1)),
-    "tops": (torch.uint16, (SITUATIONS, -1, MAX_TOP)),
-    "means": (torch.bool, (-1,)),
+CHANNELS, MEANS, OTHERS, SLOPES = "channels", "means", "others", "slopes"
+# What a plane model has besides a network: types and shapes, some being counted.
+OWN: dict[str, tuple[torch.dtype, tuple[int | str, ...]]] = {
+    "own.weight": (torch.int8, (DECISIONS, 3, 3, CHANNELS)),
+    "own.lead": (torch.int8, (DECISIONS, CHANNELS)),
+    "tops": (torch.uint16, (SITUATIONS, CHANNELS, MAX_TOP)),
+    "means": (torch.bool, (CHANNELS,)),
+    "others": (torch.int16, (OTHERS,)),
+    "slopes": (torch.int16, (len(NEAR), len(AROUND), MEANS, SLOPES)),
 }
 
 
@@ -59,17 +64,40 @@ def build_planes(
     own = {key: tensor for key, tensor in tensors.items() if key in OWN}
     try:
         rest = {key: tensor for key, tensor in tensors.items() if key not in OWN}
-        check_network(rest, SITUATIONS, 2 * channels, DECISIONS * channels)
+        forecast = {key: rest.pop(key) for key in [*rest] if key.startswith(FORECAST)}
+        foretold = check_forecast(forecast, channels)
+        check_network(rest, SITUATIONS, 2 * channels, DECISIONS * channels + foretold)
         require(not rest["0.skip"], "0.skip is true, but nothing skips the first layer")
-        for key, (due, shape) in OWN.items():
+        for key in OWN:
             require(key in own, f"{key} is missing")
-            size = [channels if side < 0 else side for side in shape]
+        others = own["others"]
+        counts = {CHANNELS: channels, MEANS: int(own["means"].sum()), OTHERS: others.numel()}
+        counts[SLOPES] = FOUR + len(SQUARE) * others.numel()
+        for key, (due, shape) in OWN.items():
+            size = [side if isinstance(side, int) else counts[side] for side in shape]
             fits = own[key].dtype == due and list(own[key].shape) == size
             require(fits, f"{key} is {own[key].dtype} {list(own[key].shape)}, not {due} {size}")
         require(int(own["tops"].numpy().min()) > 0, "tops holds a chance of 0")
+        known = set(range(channels)) - set(own["means"].nonzero().flatten().tolist())
+        require(
+            set(others.tolist()) <= known, "others are not among the channels that are no means"
+        )
         return PlaneModel(tensors, channels, device, quickest(exact_device(device)))
     except WeightsError as error:
         raise WeightsError(f"{name}: {error}; these are no weights of a plane model") from None
+
+
+def check_forecast(tensors: Mapping[str, Tensor], channels: int) -> int:
+    """Check a plane model's layer that foretells signs; returns of how many channels."""
+    for part, due in DTYPES.items():
+        key = FORECAST + part
+        if part != TABLE:
+            require(key in tensors, f"{key} is missing")
+            require(tensors[key].dtype == due, f"{key} is {tensors[key].dtype}, not {due}")
+    shape = tensors[FORECAST + "weight"].shape
+    outputs = check_layer(tensors, FORECAST.rstrip("."), SITUATIONS, shape[0] if shape else 0)
+    require(shape[-1] <= 3 and outputs <= channels, f"the forecast's weight is {list(shape)}")
+    return outputs
 
 
 def check(tensors: Mapping[str, Tensor], channels: int) -> None:
@@ -102,7 +130,7 @@ def check_network(tensors: Mapping[str, Tensor], steps: int, inputs: int, output
     require(int(table.numpy().min()) > 0, f"{TABLE} holds a chance of 0")
 
 
-def check_layer(tensors: Mapping[str, Tensor], number: int, steps: int, inputs: int) -> int:
+def check_layer(tensors: Mapping[str, Tensor], number: int | str, steps: int, inputs: int) -> int:
     """Check the layer ``number``, which gets ``inputs``; returns how many outputs it has."""
     weight, bias, shift, skip = (
         tensors[f"{number}.{part}"] for part in ("weight", "bias", "shift", "skip")

@@ -6,10 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nncodec.entropy.network import TOP
 from nncodec.entropy.plane_network import (
     DECISIONS,
+    FORECAST,
+    LARGEST_FORECAST,
     OWN_SHIFT,
     REFINE,
+    SIGN,
     SITUATIONS,
     WEIGHT,
     features,
@@ -24,15 +28,25 @@ from .quantized import (
 )
 
 PLACES = 3  # binary places of the features, in the trunk
-OWN_UNIT = 2.0 ** -(OWN_SHIFT + OUTPUT_BITS)  # of the weights of a channel's own surroundings
+GRID = 2.0**-OUTPUT_BITS  # of outputs
+OWN_UNIT = 2.0**-OWN_SHIFT * GRID  # of the weights of a channel's own surroundings
+MOST = LARGEST_FORECAST * GRID
+TRUST = 0.4  # in a forecast, at first
+KINDS = 3  # of numbers in a situation, each of which adds a bias
+
+
+def floor_through(x: Tensor) -> Tensor:
+    """Round down to what outputs are multiples of; the gradient passes."""
+    return x + ((x / GRID).floor() * GRID - x).detach()
 
 
 class PlaneTwin(nn.Module):
     """The float twin of :class:`nncodec.entropy.plane_network.PlaneNetwork`."""
 
-    def __init__(self, channels: int, width: int, narrow: int) -> None:
+    def __init__(self, channels: int, width: int, narrow: int, foretold: int) -> None:
         super().__init__()
         self.channels = channels
+        self.foretold = foretold
         s, w = SITUATIONS, WEIGHT
         self.trunk = QuantizedNetwork(
             [
@@ -40,9 +54,11 @@ class PlaneTwin(nn.Module):
                 QuantizedConv(width, narrow, 3, s, total=w),
                 QuantizedConv(narrow, narrow, 3, s, total=w),
                 QuantizedConv(narrow, width, 1, s, total=w),
-                QuantizedConv(width, DECISIONS * channels, 1, s, total=w, last=True),
+                QuantizedConv(width, DECISIONS * channels + foretold, 1, s, total=w, last=True),
             ]
         )
+        self.forecast = QuantizedConv(foretold, foretold, 3, s, places=PLACES, total=w, last=True)
+        self.trunk.convolutions[-1].bias.data[:, DECISIONS * channels :] = TRUST / KINDS
         self.own = nn.Parameter(torch.zeros(DECISIONS, channels, 1, 3, 3))
         self.lead = nn.Parameter(torch.zeros(DECISIONS, channels))
 
@@ -56,7 +72,8 @@ class PlaneTwin(nn.Module):
             x.permute(0, 3, 1, 2).to(device) for x in features(size, sign, done)
         )
         seen = torch.cat([value, magnitude], 1) * 2.0**-PLACES
-        trunk = self.trunk(seen, at.float().to(device))
+        at = at.float().to(device)
+        trunk, trust = self.trunk(seen, at).tensor_split([DECISIONS * self.channels], 1)
         count, _, height, width = trunk.shape
         trunk = trunk.reshape(count, DECISIONS, self.channels, height, width)
         own, lead = (
@@ -70,8 +87,9 @@ class PlaneTwin(nn.Module):
         leads = [lead[i][:, None, None] * ahead for i in range(DECISIONS)]
         leads[REFINE] = leads[REFINE] * value.sign()
         total = torch.stack(around, 1).float() + torch.stack(leads, 1)
-        grid = 2.0**-OUTPUT_BITS
-        logits: Tensor = trunk + total + ((total / grid).floor() * grid - total).detach()
+        logits: Tensor = trunk + floor_through(total)
+        forecast = self.forecast(seen[:, : self.foretold], at).clamp(-MOST, MOST)
+        logits[:, SIGN, : self.foretold] += floor_through(forecast * trust.clamp(0, TOP * GRID))
         return logits
 
     def export(self) -> dict[str, Tensor]:
@@ -82,6 +100,7 @@ class PlaneTwin(nn.Module):
 
         return {
             **self.trunk.export(),
+            **{FORECAST + name: tensor for name, tensor in self.forecast.export().items()},
             "own.weight": integers(self.own)[:, :, 0].permute(0, 2, 3, 1).contiguous(),
             "own.lead": integers(self.lead),
             "table": probability_table(),
@@ -91,5 +110,6 @@ class PlaneTwin(nn.Module):
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take the weights that the tensors of a plane model stand for."""
         self.trunk.restore(tensors)
+        self.forecast.restore({n: tensors[FORECAST + n] for n in ("weight", "bias", "shift")})
         self.own.copy_(tensors["own.weight"].permute(0, 3, 1, 2)[:, :, None] * OWN_UNIT)
         self.lead.copy_(tensors["own.lead"] * OWN_UNIT)

@@ -24,19 +24,20 @@ from nncodec.entropy.plane_network import (
     situation,
 )
 from nncodec.entropy.planes import PlaneModel
-from nncodec.entropy.pyramid import differences, predicted
 from nncodec.formats.errors import WeightsError
 from nncodec.models.bitplane import LEVELS, STEP, STRIDE, Bitplane
-from nncodec.variable_transform import VariableTransform, to_integers
+from nncodec.variable_transform import VariableTransform
 
 from .bitplane import POINTS, TransformRecipe, shipped_transform, starting_weights
 from .files import write_weights
 from .latents import PICTURE, LatentSettings, OnLatents
 from .plane_twin import PlaneTwin
+from .pyramid import fitted
 
 BEYOND = 0.2  # how far levels are drawn beyond those that the transform is trained for
-SOME = 100  # latents that tell which channels are means of blocks
-MEANS = 3  # channels at most that are taken for means of blocks: one of brightness, two of colour
+SOME = 300  # latents that tell how means of blocks are predicted
+LEARNED = (0.0, 0.6, 1.3)  # levels at which they do
+AT_ONCE = 50  # latents that are quantised together
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Config(LatentSettings):
     val_every: int = 500
     width: int = 128  # channels of the network
     narrow: int = 64  # channels where it looks around
+    foretold: int = 32  # channels of the latent, the first ones, whose signs are
 
 
 class Question(NamedTuple):
@@ -132,9 +134,16 @@ class PlanesRecipe(OnLatents[Config]):
 
         self.pictures, self.val = self.latents(encode, shipped.fingerprint(read(kept)), every=3)
         some = channels_last(self.pictures[:SOME])
-        self.means = means_of(self.transform.scaled(some, step_code(0.0)))
+        self.pyramid = fitted(
+            [
+                self.transform.quantise(some[i :: len(LEARNED)], step_code(level))
+                for i, level in enumerate(LEARNED)
+            ]
+        )
         self.tops = self.top_table()
-        self.network = PlaneTwin(self.pictures.shape[1], config.width, config.narrow)
+        channels = self.pictures.shape[1]
+        foretold = min(channels, config.foretold)
+        self.network = PlaneTwin(channels, config.width, config.narrow, foretold)
 
     def draw(self) -> Question:
         """A batch of questions, at steps that are spread evenly over the range."""
@@ -145,14 +154,17 @@ class PlanesRecipe(OnLatents[Config]):
         drawn = []
         for latent, level in zip(pictures, (low + (high - low) * unit).tolist(), strict=True):
             step = step_code(level)
-            q = predicted(self.transform.quantise(latent, step), self.means)
-            q = window(q, config.window)
+            q = window(self.coded(latent, step), config.window)
             tops = tops_of(np.abs(q).max((0, 1)))
             shares = plane_shares(max(1, int(tops.max())))
             plane, phase = int(torch.multinomial(shares, 1)), int(torch.randint(PHASES, ()))
             weight = PHASES / float(shares[plane])
             drawn.append(question(q, tops, step, plane, phase, weight))
         return Question(*(torch.stack(column) for column in zip(*drawn, strict=True)))
+
+    def coded(self, latents: NDArray[np.float32], step: int) -> Latent:
+        """What is coded of latents (..., h, w, C), quantised with a step code."""
+        return self.pyramid.predicted(self.transform.quantise(latents, step))
 
     def loss(self, step: int) -> Tensor:
         """Mean bits per pixel."""
@@ -187,22 +199,19 @@ class PlanesRecipe(OnLatents[Config]):
 
     def exported(self, network: PlaneTwin) -> dict[str, Tensor]:
         """The tensors of a plane model."""
-        return {**network.export(), "tops": self.tops, "means": torch.from_numpy(self.means)}
+        return {**network.export(), "tops": self.tops, **self.pyramid.tensors()}
 
     def top_table(self) -> Tensor:
         """Chances (points, C, MAX_TOP) out of 2^16 that a top plane is above 0, 1, ..."""
-        largest = self.pictures.abs().amax((2, 3), keepdim=True)
-        (positions,) = channels_last(largest.permute(2, 1, 0, 3))  # (pictures, 1, C)
-        fields = channels_last(self.pictures[:, self.means])
-        table = torch.full((SITUATIONS, len(largest[0]), MAX_TOP), 2**15, dtype=torch.float64)
+        channels = self.pictures.shape[1]
+        table = torch.full((SITUATIONS, channels, MAX_TOP), 2**15, dtype=torch.float64)
         first, last = (step_code(level) // TENT for level in LEVELS)
         for point in range(first, last + 1):
-            middle = point * TENT + TENT // 2
-            found = tops_of(self.transform.quantise(positions, middle))[:, 0]
-            scale = self.transform.scaled(np.ones(largest.shape[1], np.float32), middle)
-            means = differences(to_integers(fields * scale[self.means]).astype(np.int32))
-            found[:, self.means] = tops_of(np.abs(means).max((1, 2)))
-            tops = torch.from_numpy(found)
+            coded = (
+                self.coded(channels_last(some), point * TENT + TENT // 2)
+                for some in torch.split(self.pictures, AT_ONCE)
+            )
+            tops = torch.from_numpy(np.concatenate([tops_of(np.abs(q).max((1, 2))) for q in coded]))
             for plane in range(MAX_TOP):
                 reached = (tops >= plane).sum(0).double()
                 above = (tops > plane).sum(0).double()
@@ -210,20 +219,6 @@ class PlanesRecipe(OnLatents[Config]):
         table[:first] = table[first]
         table[last + 1 :] = table[last]
         return table.round().clamp(64, 2**16 - 64).to(torch.uint16)
-
-
-def means_of(latents: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """The channels (C,) of latents (n, h, w, C) in whole steps that are means of blocks.
-
-    Those are at most MEANS whose four neighbours tell the most of their variance, and most of it.
-    """
-    middle = latents[:, 1:-1, 1:-1]
-    around = latents[:, 2:, 1:-1] + latents[:, :-2, 1:-1]
-    around += latents[:, 1:-1, 2:] + latents[:, 1:-1, :-2]
-    whole, left = (np.square(x).mean((0, 1, 2)) for x in (middle, middle - around / 4))
-    told = np.where(left < whole / 2, whole - left, 0)
-    found: NDArray[np.bool_] = (told > 0) & (told >= np.sort(told)[-MEANS:][0])
-    return found
 
 
 def window(latent: Latent, size: int) -> Latent:
