@@ -470,6 +470,8 @@ def test_the_tensors_as_they_are_fit(plane_tensors: Made) -> None:
             "layer forecast's weight is",
         ),
         ("forecast.bias", torch.zeros(64, 3, dtype=torch.int32), "layer forecast's bias is"),
+        ("forecast.skip", torch.tensor(True), "forecast.skip is true, but nothing skips"),
+        ("forecast.what", torch.tensor(1), "forecast.what has no place"),
         ("means", None, "means is missing"),
         (
             "means",

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from nncodec.entropy.digits import LARGEST, Latent
 from nncodec.entropy.pyramid import ONE, Pyramid
+from nncodec.train.pyramid import fitted
 
 Rows = list[list[int]]
 FIVE = np.array([True, False, False, True, False])  # which of five channels are means
@@ -31,7 +32,7 @@ def random_pyramid(seed: int) -> Pyramid:
     return pyramid(rng.integers(-most, most + 1, (2, 2, 2, 22)).astype(np.int16))
 
 
-def specified(q: Latent, rules: Pyramid) -> list[list[list[int]]]:
+def specified(q: Latent, rules: Pyramid) -> list[Rows]:
     """The differences of each mean, (M, h, w), position by position as FORMAT.md has them."""
     height, width, _ = q.shape
     at = q.astype(int).tolist()
@@ -129,3 +130,26 @@ def test_what_another_channel_tells_is_taken_off() -> None:
     found = pyramid(slopes).predicted(latent)[..., 0]
     diagonal = found[1::2, 1::2]  # whose four neighbours, in even columns, are all 0
     assert not diagonal.any() and latent[1::2, 1::2, 0].any()
+
+
+def test_noise_has_no_means() -> None:
+    latents = [random_latent(20, 20, 5, 1)[np.newaxis]]
+    found = fitted(latents)
+    assert not found.means.any() and found.slopes.shape == (2, 2, 0, 4)
+    assert (found.predicted(latents[0]) == latents[0]).all()
+
+
+def test_means_are_told_from_what_goes_on_in_them() -> None:
+    """Of a slope within blocks, which a second channel holds, a first one's means are the sum."""
+    rng = np.random.default_rng(2)
+    slopes = rng.integers(-40, 41, (4, 32, 32))
+    latent = np.zeros((4, 32, 32, 3), np.int16)
+    latent[..., 0] = np.cumsum(slopes, 2).clip(-LARGEST, LARGEST)
+    latent[..., 1] = slopes
+    latent[..., 2] = rng.integers(-3, 4, slopes.shape)
+    rules = fitted([latent])
+    assert rules.means.tolist() == [True, False, False] and 1 in rules.others
+    inside = (slice(None), slice(2, -2), slice(2, -2), 0)
+    alone = Pyramid(rules.means, np.zeros(0, np.int16), np.zeros((2, 2, 1, 4), np.int16))
+    left, unsaid = (np.abs(x.predicted(latent)[inside]).mean() for x in (rules, alone))
+    assert left < 0.8 * unsaid

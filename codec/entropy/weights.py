@@ -1,6 +1,6 @@
 """The tensors of context models, checked before anything is computed with them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ DTYPES = {
     "skip": torch.bool,
     TABLE: torch.uint16,
 }
+PARTS = [part for part in DTYPES if part != TABLE]  # of a layer
 CHANNELS, MEANS, OTHERS, SLOPES = "channels", "means", "others", "slopes"
 # What a plane model has besides a network: types and shapes, some being counted.
 OWN: dict[str, tuple[torch.dtype, tuple[int | str, ...]]] = {
@@ -89,11 +90,10 @@ def build_planes(
 
 def check_forecast(tensors: Mapping[str, Tensor], channels: int) -> int:
     """Check a plane model's layer that foretells signs; returns of how many channels."""
-    for part, due in DTYPES.items():
-        key = FORECAST + part
-        if part != TABLE:
-            require(key in tensors, f"{key} is missing")
-            require(tensors[key].dtype == due, f"{key} is {tensors[key].dtype}, not {due}")
+    check_types(tensors, [FORECAST + part for part in PARTS])
+    require(
+        not tensors[FORECAST + "skip"], f"{FORECAST}skip is true, but nothing skips the last layer"
+    )
     shape = tensors[FORECAST + "weight"].shape
     outputs = check_layer(tensors, FORECAST.rstrip("."), SITUATIONS, shape[0] if shape else 0)
     require(shape[-1] <= 3 and outputs <= channels, f"the forecast's weight is {list(shape)}")
@@ -113,13 +113,8 @@ def check(tensors: Mapping[str, Tensor], channels: int) -> None:
 def check_network(tensors: Mapping[str, Tensor], steps: int, inputs: int, outputs: int) -> None:
     """Raise WeightsError if these are not the tensors of one network and its table."""
     count = sum(key.endswith(".weight") for key in tensors)
-    parts = [part for part in DTYPES if part != TABLE]
-    keys = [f"{number}.{part}" for number in range(max(count, 1)) for part in parts]
-    for key in [*keys, TABLE, *tensors]:
-        require(key in tensors, f"{key} is missing")
-        require(key in keys or key == TABLE, f"{key} has no place")
-        due = DTYPES[key.split(".")[-1]]
-        require(tensors[key].dtype == due, f"{key} is {tensors[key].dtype}, not {due}")
+    keys = [f"{number}.{part}" for number in range(max(count, 1)) for part in PARTS]
+    check_types(tensors, [*keys, TABLE])
     for number in range(count):
         inputs = check_layer(tensors, number, steps, inputs)
     require(inputs == outputs, f"the network has {inputs} outputs, not {outputs}")
@@ -130,11 +125,18 @@ def check_network(tensors: Mapping[str, Tensor], steps: int, inputs: int, output
     require(int(table.numpy().min()) > 0, f"{TABLE} holds a chance of 0")
 
 
+def check_types(tensors: Mapping[str, Tensor], keys: Sequence[str]) -> None:
+    """Raise WeightsError if there are others than these, or one is of another type than its due."""
+    for key in [*keys, *tensors]:
+        require(key in tensors, f"{key} is missing")
+        require(key in keys, f"{key} has no place")
+        due = DTYPES[key.split(".")[-1]]
+        require(tensors[key].dtype == due, f"{key} is {tensors[key].dtype}, not {due}")
+
+
 def check_layer(tensors: Mapping[str, Tensor], number: int | str, steps: int, inputs: int) -> int:
     """Check the layer ``number``, which gets ``inputs``; returns how many outputs it has."""
-    weight, bias, shift, skip = (
-        tensors[f"{number}.{part}"] for part in ("weight", "bias", "shift", "skip")
-    )
+    weight, bias, shift, skip = (tensors[f"{number}.{part}"] for part in PARTS)
     outputs, size = (weight.shape[0], weight.shape[-1]) if weight.ndim == 4 else (0, 0)
     layer = f"layer {number}"
     require(

@@ -1,5 +1,6 @@
 """Which channels of a latent are means of blocks, and by which others they are foretold."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,14 +34,15 @@ Rows = NDArray[np.float64]
 def fitted(latents: Sequence[Latent]) -> Pyramid:
     """The pyramid for quantised latents like these, each (n, h, w, C)."""
     means = means_of(latents[0].astype(np.float32))
-    nothing = np.zeros((len(NEAR), len(AROUND), int(means.sum()), FOUR), np.int16)
     others = telling(latents, means)
-    plain = Pyramid(means, others, nothing)
     slopes = [
-        [slopes_of(latents, plain, spacing, kind) for kind in range(len(AROUND))]
+        [slopes_of(*rows(latents, means, others, spacing, kind)) for kind in range(len(AROUND))]
         for spacing in NEAR
     ]
-    return Pyramid(means, others, np.array(slopes, np.int16))
+    most = np.iinfo(np.int16).max
+    return Pyramid(
+        means, others, np.rint(np.array(slopes) * ONE).clip(-most, most).astype(np.int16)
+    )
 
 
 def means_of(latents: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -65,21 +67,17 @@ def telling(latents: Sequence[Latent], means: NDArray[np.bool_]) -> NDArray[np.i
     apart, beside, left = rows(latents[:1], means, candidates, 1, AROUND.index(STRAIGHT))
     size = np.abs(beside).mean(0)
     found: list[int] = []
-    for mean in range(left.shape[1]):
-        slopes = robust(np.hstack([apart[:, mean], beside]), left[:, mean])[FOUR:]
-        share = (np.abs(slopes) * size).reshape(len(candidates), -1).sum(1)
+    for slopes in slopes_of(apart, beside, left)[:, FOUR:]:
+        share = (np.abs(slopes) * size).reshape(len(candidates), len(SQUARE)).sum(1)
         found += candidates[np.argsort(-share)[:TELLING]].tolist()
     return np.unique(np.array(found, np.int16))
 
 
-def slopes_of(latents: Sequence[Latent], pyramid: Pyramid, spacing: int, kind: int) -> Rows:
-    """The slopes (M, 4 + 9 U) of one kind of lattices, in units of 1 / ONE."""
-    apart, beside, left = rows(latents, pyramid.means, pyramid.others, spacing, kind)
-    slopes = [
-        robust(np.hstack([apart[:, mean], beside]), left[:, mean]) for mean in range(left.shape[1])
-    ]
-    most = np.iinfo(np.int16).max
-    return np.rint(np.array(slopes) * ONE).clip(-most, most)
+def slopes_of(apart: Rows, beside: Rows, left: Rows) -> Rows:
+    """The slopes (M, 4 + 9 U) that these :func:`rows` ask for."""
+    means = range(left.shape[1])
+    slopes = [robust(np.hstack([apart[:, mean], beside]), left[:, mean]) for mean in means]
+    return np.array(slopes).reshape(len(means), FOUR + beside.shape[1])
 
 
 def rows(
@@ -101,14 +99,9 @@ def rows(
             if (lattice.spacing, lattice.kind) == (spacing, kind):
                 mean, apart = lattice.means(field, there, 1)
                 left = shifted(field, 0, 0)[lattice.places] - mean
-                count = left[..., 0].size
-                found.append(
-                    (
-                        apart.reshape(count, -1, FOUR),
-                        seen[lattice.places].reshape(count, -1),
-                        left.reshape(count, -1),
-                    )
-                )
+                count = math.prod(left.shape[:3])
+                parts = apart, seen[lattice.places], left
+                found.append([x.reshape(count, *x.shape[3:]) for x in parts])
     columns = zip(*found, strict=True)
     far, near, rest = (np.concatenate(column).astype(np.float64) for column in columns)
     return far, near, rest
