@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -115,11 +116,14 @@ def build_bitplane(
 
 def build_transform(tensors: Mapping[str, Tensor], name: str) -> Bitplane:
     """The transforms with these tensors, of any size; WeightsError names what does not fit."""
-    blocks = sum(
-        re.fullmatch(r"analysis\.blocks\.\d+\.merge\.bias", key) is not None for key in tensors
+    blocks = Counter(
+        found[1]
+        for key in tensors
+        if (found := re.fullmatch(r"(\w+)\.blocks\.\d+\.merge\.bias", key))
     )
     channels = len(tensors.get("analysis.down.bias", ()))
-    return fill(Bitplane(blocks, channels), tensors, BITPLANE, name)
+    network = Bitplane(blocks["analysis"], channels, blocks["synthesis"])
+    return fill(network, tensors, BITPLANE, name)
 
 
 def fill(network: Network, tensors: Mapping[str, Tensor], model: str, name: str) -> Network:

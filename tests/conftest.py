@@ -295,7 +295,7 @@ def bitplane(tmp_path_factory: pytest.TempPathFactory, plane_tensors: PlaneTenso
     # (channels, a place in 8 x 8 pixels of a colour, one of four such places)
     folded = torch.from_numpy(basis.transpose(0, 1, 3, 5, 2, 4).reshape(channels, WIDTH, 2, 2))
     torch.manual_seed(7)
-    network = Bitplane(blocks=1, channels=channels)
+    network = Bitplane(1, channels, 1)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith(("project.weight", "merge.weight")):

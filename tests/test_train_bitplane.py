@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def transform_run(pictures: Path, folder: Path, **changes: Any) -> Run:
     settings = {"steps": 4, "crop": 64, "batch": 2, "blocks": 1, "channels": 16, "val_every": 2}
+    settings |= {"synthesis_blocks": 1}
     settings |= {"warmup": 1, "bf16": False}
     config = bitplane.Config(MODEL, str(pictures), str(pictures), **(settings | changes))  # type: ignore[arg-type]
     return Run(TransformRecipe(config, folder, CPU))
@@ -87,7 +89,7 @@ def same(one: Path, other: Path) -> bool:
 def test_all_principal_components_are_the_picture() -> None:
     torch.manual_seed(0)
     crops = torch.randn(250, 3, 32, 32).cumsum(2).cumsum(3) * 4
-    model = Bitplane(1, 768)
+    model = Bitplane(1, 768, 1)
     principal_start(model, crops)
     level = torch.zeros(len(crops))
     with torch.no_grad():
@@ -106,7 +108,7 @@ def test_all_principal_components_are_the_picture() -> None:
 def test_few_principal_components_are_most_of_it() -> None:
     torch.manual_seed(0)
     crops = torch.randn(60, 3, 32, 32).cumsum(2).cumsum(3) * 4
-    model = Bitplane(1, 24)
+    model = Bitplane(1, 24, 1)
     principal_start(model, crops)
     with torch.no_grad():
         found = model.synthesis(model.analysis(crops), torch.zeros(len(crops)))
@@ -174,6 +176,25 @@ def test_the_quick_analysis_is_trained_alone(
     for other in ("transform.safetensors", "closed-form"):
         with pytest.raises(NncodecError, match="--quick needs its network for the rate"):
             transform_run(pictures, tmp_path / other, quick=True, start=str(transform / other))
+
+
+def test_the_synthesis_is_trained_alone(pictures: Path, tmp_path: Path) -> None:
+    longer = transform_run(pictures, tmp_path / "longer", synthesis_blocks=2, steps=1)
+    longer.train()
+    start = str(longer.checkpoint)
+    run = transform_run(pictures, tmp_path / "run", start=start, synthesis=True)
+    average, found = averaged_weights(longer.checkpoint), run.network.state_dict()
+    gone = average.keys() - found.keys()
+    assert gone and all(key.startswith("model.synthesis.blocks.1.") for key in gone)
+    assert all(average[key].equal(found[key]) for key in found)
+    run.train()
+    trained = averaged_weights(run.checkpoint)
+    changed = {key for key in trained if not trained[key].equal(average[key])}
+    assert all(key.startswith("model.synthesis.") for key in changed)
+    weights = [key for key in trained if re.match(r"model\.synthesis\..*weight$", key)]
+    assert len(weights) == 12 and changed >= set(weights)
+    with pytest.raises(NncodecError, match="--synthesis needs its network for the rate"):
+        transform_run(pictures, tmp_path / "other", synthesis=True)
 
 
 def test_a_transform_begins_with_another(pictures: Path, transform: Path, tmp_path: Path) -> None:

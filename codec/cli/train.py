@@ -70,7 +70,8 @@ settings_options = together(
         ),
         setting("--noise", SHARE, "CAE: width of the binarization's noise.", "X"),
         setting("--noise-end", SHARE, "CAE: part of the steps after which it is gone.", "X"),
-        setting("--blocks", COUNT, "Variable rate: blocks of either transform."),
+        setting("--blocks", COUNT, "Variable rate: blocks of the analysis."),
+        setting("--synthesis-blocks", COUNT, "Variable rate: blocks of the synthesis."),
         setting("--channels", COUNT, "Variable rate: channels of the latent."),
         click.option(
             "--quick",
@@ -78,6 +79,13 @@ settings_options = together(
             default=None,
             help="Variable rate: train only the analysis of --effort 1; --start is the transform's"
             " checkpoint.pt.",
+        ),
+        click.option(
+            "--synthesis",
+            is_flag=True,
+            default=None,
+            help="Variable rate: train only the synthesis, which may have fewer blocks than that of"
+            " --start, the transform's checkpoint.pt.",
         ),
         setting("--lr-linear", RATE, "Variable rate: of the layers that carry the picture.", "X"),
         setting("--lr-proxy", RATE, "Variable rate: of the network that stands for the rate.", "X"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -219,8 +220,7 @@ class View:
         """
         at = self._tensor(at)
         outputs = self._surroundings(colour)
-        sums = self._sums(self._trunk(colour, at), self._last, colour)
-        found, trust = self._last.shifted(sums, at).tensor_split([DECISIONS * outputs.shape[2]], 1)
+        found, trust = self._trunk(colour, at).tensor_split([DECISIONS * outputs.shape[2]], 1)
         outputs += found.reshape(len(found), DECISIONS, -1).transpose(0, 1)
         outputs[SIGN].index_add_(1, self._foretold, self._foreseen(colour, at, trust))
         return outputs
@@ -232,18 +232,22 @@ class View:
         return (forecast * trust.clamp(0, TOP) * 2.0**-TRUST_SHIFT).floor_()
 
     def _trunk(self, colour: int, at: Tensor) -> Tensor:
-        """The activations (2 * length, width) that the last layer needs for a colour."""
-        network = self._network
+        """What the trunk says of a colour's run, (count, outputs)."""
+        network, board = self._network, self._board
         x = self._activations(self._first.shifted(self._products, at))
-        for number, layer in enumerate(network.hidden):
+        for layer in network.hidden[: network.last_look]:
             found = self._products.new_zeros(len(x), layer.taps.shape[-1])
-            # Beyond the last layer that looks around, all that counts is at this colour.
-            for here in range(COLOURS) if number < network.last_look else [colour]:
-                found[self._board.run(here)] = layer.shifted(self._sums(x, layer, here), at)
-            if layer.skip:
-                found += x
-            x = self._activations(found)
-        return x
+            for here in range(COLOURS):
+                found[board.run(here)] = layer.shifted(self._sums(x, layer, here), at)
+            x = self._activations(found + x if layer.skip else found)
+        # From the last layer on that looks around, all that counts is at this colour.
+        layers = [*network.hidden[network.last_look :], self._last]
+        found = layers[0].shifted(self._sums(x, layers[0], colour), at)
+        x = x[board.run(colour)]
+        for layer, following in pairwise(layers):
+            x = (found + x if layer.skip else found).clamp_(0, TOP).to(network.dtype)
+            found = following.shifted(product(x, following.taps[0, 0]), at)
+        return found
 
     def _activations(self, sums: Tensor) -> Tensor:
         """What becomes of the sums (2 * length, width) of all places; nothing beyond the edges."""

@@ -1,5 +1,6 @@
 """Training of the variable-rate transform: every step size at once, with a proxy of the rate."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from nncodec.models.bitplane import (
     BLOCKS,
     CHANNELS,
     LEVELS,
+    SYNTHESIS_BLOCKS,
     Bitplane,
     Linear,
     trade_off,
@@ -37,7 +39,8 @@ class Config(Settings):
 
     start: str = "closed-form"  # or "random", or a file with weights to go on from
     steps: int = 20_000
-    blocks: int = BLOCKS  # at the blocks' resolution, in either transform
+    blocks: int = BLOCKS  # at the blocks' resolution, in the analysis
+    synthesis_blocks: int = SYNTHESIS_BLOCKS
     channels: int = CHANNELS  # of the latent
     lr: float = 1.5e-3
     lr_linear: float = 1.5e-4  # of the layers that start as principal components
@@ -49,15 +52,16 @@ class Config(Settings):
     weight: float = 0.6  # of the loss: e^(weight * level), so that all rates count
     frozen: float = 0.0  # fraction of the steps in which only the rate's proxy learns
     quick: bool = False  # train only the analysis of encoders in a hurry
+    synthesis: bool = False  # train only the synthesis
 
 
 class RatedTransform(nn.Module):
     """The transform, and the proxy of its rate, which is trained with it."""
 
-    def __init__(self, blocks: int, channels: int, quick: bool) -> None:
+    def __init__(self, model: Bitplane, quick: bool) -> None:
         super().__init__()
-        self.model = Bitplane(blocks, channels)
-        self.proxy = Hyperprior(channels)
+        self.model = model
+        self.proxy = Hyperprior(model.analysis.down.out_channels)
         self.quick = quick
 
     def forward(self, crops: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,21 +89,26 @@ class TransformRecipe(Recipe[Config]):
 
     def __init__(self, config: Config, folder: Path, device: torch.device) -> None:
         super().__init__(config, folder, device)
-        self.network = RatedTransform(config.blocks, config.channels, config.quick)
+        model = Bitplane(config.blocks, config.channels, config.synthesis_blocks)
+        self.network = RatedTransform(model, config.quick)
         self.crops = Crops.from_folder(Path(config.data), config.crop, device)
         self.val = validation_crops(Path(config.val), PICTURE, 2)[::3]
 
     def begin(self) -> None:
-        start = self.config.start
-        if self.config.quick and not start.endswith(CHECKPOINT_SUFFIX):
+        config, start = self.config, self.config.start
+        if self.alone and not start.endswith(CHECKPOINT_SUFFIX):
+            option = "--quick" if config.quick else "--synthesis"
             raise NncodecError(
-                f"{start}: no checkpoint of the transform; --quick needs its network for the rate"
+                f"{start}: no checkpoint of the transform; {option} needs its network for the rate"
             )
         if start == "closed-form":
             principal_start(self.network.model, self.draw(START_CROPS).cpu())
         elif start != "random":
-            fill(self.network, self.network.state_dict() | starting_weights(start), start)
-        if self.config.quick:
+            weights = starting_weights(start)
+            if config.synthesis:
+                weights = shortened(weights, config.synthesis_blocks)
+            fill(self.network, self.network.state_dict() | weights, start)
+        if config.quick:
             self.begin_quick()
 
     def begin_quick(self) -> None:
@@ -110,18 +119,29 @@ class TransformRecipe(Recipe[Config]):
             first = analysis.blocks[: len(analysis.quick)]
             analysis.quick.load_state_dict(first.state_dict())
 
+    @property
+    def alone(self) -> nn.Module | None:
+        """The only part that is trained, if it is not all."""
+        model = self.network.model
+        if self.config.quick:
+            return model.analysis.quick
+        return model.synthesis if self.config.synthesis else None
+
     def optimizers(self) -> list[Optimizer]:
         config, model = self.config, self.network.model
-        linear = {p for m in model.modules() if isinstance(m, Linear) for p in m.parameters()}
-        groups = [
-            {"params": [p for p in model.parameters() if p not in linear], "peak": config.lr},
-            {"params": [p for p in model.parameters() if p in linear], "peak": config.lr_linear},
-            {"params": list(self.network.proxy.parameters()), "peak": config.lr_proxy},
-        ]
-        if config.quick:
+        if self.alone:
             self.network.requires_grad_(False)
-            quick = model.analysis.quick.requires_grad_()
-            groups = [{"params": list(quick.parameters()), "peak": config.lr}]
+            self.alone.requires_grad_()
+        linear = {p for m in model.modules() if isinstance(m, Linear) for p in m.parameters()}
+        others = [p for p in model.parameters() if p not in linear]
+        groups = [
+            {"params": [p for p in params if p.requires_grad], "peak": peak}
+            for params, peak in (
+                (others, config.lr),
+                ([p for p in model.parameters() if p in linear], config.lr_linear),
+                (self.network.proxy.parameters(), config.lr_proxy),
+            )
+        ]
         return [Adam(groups, lr=config.lr, betas=(0.9, 0.99), fused=True)]
 
     def draw(self, count: int) -> Tensor:
@@ -145,7 +165,7 @@ class TransformRecipe(Recipe[Config]):
 
     def loss(self, step: int) -> Tensor:
         config = self.config
-        if not config.quick:
+        if not self.alone:
             self.network.model.requires_grad_(step >= config.frozen * config.steps)
         crops = self.draw(config.batch)
         return self.cost(self.network, crops, self.levels(len(crops)))[0]
@@ -169,6 +189,16 @@ class TransformRecipe(Recipe[Config]):
 
     def export(self, average: RatedTransform, path: Path) -> None:
         write_weights(shipped_transform(average.state_dict()), path, {"model": self.config.model})
+
+
+def shortened(weights: Mapping[str, Tensor], blocks: int) -> dict[str, Tensor]:
+    """Weights without the blocks of the synthesis beyond so many."""
+    found = {key: re.search(r"\bsynthesis\.blocks\.(\d+)", key) for key in weights}
+    return {
+        key: tensor
+        for key, tensor in weights.items()
+        if (block := found[key]) is None or int(block[1]) < blocks
+    }
 
 
 def shipped_transform(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

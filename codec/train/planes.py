@@ -49,8 +49,8 @@ class Config(LatentSettings):
     batch: int = 8
     warmup: int = 100
     val_every: int = 500
-    width: int = 128  # channels of the network
-    narrow: int = 64  # channels where it looks around
+    width: int = 64  # channels of the network
+    narrow: int = 56  # channels where it looks around
     foretold: int = 32  # channels of the latent, the first ones, whose signs are
 
 
