@@ -82,7 +82,7 @@ class VariableRate:
         header = reader.header
         if seams != "joint":
             raise NncodecError(f"{header.model} has no seams; leave out --seams")
-        seen = segments_seen(header, region, self.transform.network.reach)
+        seen = segments_seen(header, region, self.transform.network.synthesis.reach)
         latent, lost = self.read(reader, errors, seen, min(stages or header.planes, header.planes))
         tile = covering(header, region)
         return self.pixels(latent, header, tile, Settings.of(header).step, progress), lost

@@ -48,7 +48,7 @@ class VariableTransform:
         """The latent (h, w, C) of a picture (H, W, 3), before any quantisation."""
         latent = np.empty((*latent_size(header), header.channels), np.float32)
         for tile in split(Tile(0, 0, *header.grid), TILE):
-            down, across = self._spans(header, tile)
+            down, across = spans(header, tile, self.network.analysis.reach)
             seen = torch.from_numpy(window(pixels, down, across)).to(self.device) - 127.5
             with exact_pixels(), self._rough():
                 halo = (*down.margins, *across.margins)
@@ -77,7 +77,7 @@ class VariableTransform:
     @torch.inference_mode()
     def synthesise(self, middles: Latent, header: Header, tile: Tile, step: int) -> Pixels:
         """The pixels (h, w, 3) of a tile, from the :func:`middles` (h, w, C) of the picture."""
-        down, across = self._spans(header, tile)
+        down, across = spans(header, tile, self.network.synthesis.reach)
         seen = middles[down.begin : down.end, across.begin : across.end]
         with exact_pixels():
             values = torch.from_numpy(seen).to(self.device) / 2
@@ -111,7 +111,7 @@ class VariableTransform:
         those by the latent. Returns the rows and columns of the latent that the tile depends on,
         and the forces there.
         """
-        down, across = self._spans(header, tile)
+        down, across = spans(header, tile, self.network.synthesis.reach)
         around = slice(down.begin, down.end), slice(across.begin, across.end)
         with exact_pixels(), self._rough(), torch.enable_grad():
             seen = torch.from_numpy(latent[around]).to(self.device, torch.float32).requires_grad_()
@@ -131,15 +131,15 @@ class VariableTransform:
         found: Tensor = self.network.synthesis(latent, level, halo)
         return found[0].permute(1, 2, 0) + 127.5
 
-    def _spans(self, header: Header, tile: Tile) -> tuple[Span, Span]:
-        """The positions of a tile, and what the network must see around them."""
-        height, width = latent_size(header)
-        rows, columns = area(header, tile)
-        reach = self.network.reach
-        return (
-            span(rows.start, rows.stop, height, reach, 0),
-            span(columns.start, columns.stop, width, reach, 0),
-        )
+
+def spans(header: Header, tile: Tile, reach: int) -> tuple[Span, Span]:
+    """The rows and columns of a tile's positions, and of what is seen that far around them."""
+    height, width = latent_size(header)
+    rows, columns = area(header, tile)
+    return (
+        span(rows.start, rows.stop, height, reach, 0),
+        span(columns.start, columns.stop, width, reach, 0),
+    )
 
 
 def window(pixels: Pixels, down: Span, across: Span) -> Pixels:

@@ -156,7 +156,7 @@ def test_a_cut_file_of_several_segments(
     reader = Reader(io.BytesIO(data[:cut]), partial=True)
     found = codec.decompress_from(reader).pixels.astype(int)
     one, two = (codec.decompress_from(read(data), stages=n).pixels.astype(int) for n in (1, 2))
-    reach = 16 * codec.engine.transform.network.reach
+    reach = 16 * codec.engine.transform.network.synthesis.reach
     assert np.abs(found - two)[: 128 - reach].max() <= 1
     assert np.abs(found - one)[128 + reach :].max() <= 1
     assert np.abs(one - two)[: 128 - reach].max() > 10

@@ -271,14 +271,14 @@ def test_tiles_show_no_seams(
     decoded = codec.engine.pixels(middles, header, Tile(0, 0, *header.grid), step)
     assert np.abs(decoded.astype(int) - expected).max() <= 1
     # Without its neighbours a tile would show its border: what they do is no trifle here.
-    monkeypatch.setattr(type(transform.network), "reach", 0)
+    monkeypatch.setattr(type(transform.network.synthesis), "reach", 0)
     alone = codec.engine.pixels(middles, header, Tile(0, 0, *header.grid), step)
     assert np.abs(alone.astype(int) - expected).max() > 2
 
 
 def test_the_reach_is_as_far_as_the_network_sees(codec: Codec) -> None:
     network = codec.engine.transform.network
-    reach, level = network.reach, torch.zeros(1)
+    level = torch.zeros(1)
     with torch.inference_mode():
         torch.manual_seed(0)
         latent = torch.randn(1, 18, 12, 12)
@@ -286,12 +286,12 @@ def test_the_reach_is_as_far_as_the_network_sees(codec: Codec) -> None:
         other[..., :6] += 1
         seen = (network.synthesis(latent, level) != network.synthesis(other, level)).any(0).any(0)
         last = int(seen.any(0).nonzero().max()) // 16
-        assert 6 <= last < 6 + reach
+        assert 6 <= last < 6 + network.synthesis.reach
         pixels = torch.randn(1, 3, 192, 192)
         other = pixels.clone()
         other[..., :96] += 1
         seen = (network.analysis(pixels) != network.analysis(other)).any(0).any(0)
-        assert 6 <= int(seen.any(0).nonzero().max()) < 6 + reach
+        assert 6 <= int(seen.any(0).nonzero().max()) < 6 + network.analysis.reach
 
 
 @pytest.mark.parametrize("quick", [False, True])
@@ -303,9 +303,11 @@ def test_what_is_cut_off_of_a_halo_on_the_way_is_not_missed(codec: Codec, quick:
         torch.manual_seed(0)
         latent, pixels = torch.randn(1, 18, 14, 15), 100 * torch.randn(1, 3, 16 * 14, 16 * 15)
         decoded, encoded = network.synthesis(latent, level), network.analysis(pixels, quick)
+        reach = network.analysis.reach
+        assert reach == network.synthesis.reach == 2
         for rows, columns in ((slice(5, 8), slice(6, 9)), (slice(2, 10), slice(0, 15))):
-            above, below = (min(n, network.reach) for n in (rows.start, 14 - rows.stop))
-            before, after = (min(n, network.reach) for n in (columns.start, 15 - columns.stop))
+            above, below = (min(n, reach) for n in (rows.start, 14 - rows.stop))
+            before, after = (min(n, reach) for n in (columns.start, 15 - columns.stop))
             halo = (above, below, before, after)
             high = slice(rows.start - above, rows.stop + below)
             wide = slice(columns.start - before, columns.stop + after)
@@ -384,7 +386,7 @@ def test_damage_costs_the_rest_of_its_segment(
     assert [str(error) for error in reader.errors] == [
         "damaged: data chunk 18 of 24 (segment 5 of plane 2) fails its checksum"
     ]
-    reach = 16 * codec.engine.transform.network.reach
+    reach = 16 * codec.engine.transform.network.synthesis.reach
     y, x = 128, 256  # where the last segment begins
     assert np.abs(rescued - finest)[: y - reach].max() <= 1
     assert np.abs(rescued - finest)[:, : x - reach].max() <= 1
