@@ -195,6 +195,8 @@ def test_the_synthesis_is_trained_alone(pictures: Path, tmp_path: Path) -> None:
     assert len(weights) == 12 and changed >= set(weights)
     with pytest.raises(NncodecError, match="--synthesis needs its network for the rate"):
         transform_run(pictures, tmp_path / "other", synthesis=True)
+    with pytest.raises(NncodecError, match="give one of --quick and --synthesis"):
+        transform_run(pictures, tmp_path / "both", start=start, synthesis=True, quick=True)
 
 
 def test_a_transform_begins_with_another(pictures: Path, transform: Path, tmp_path: Path) -> None:

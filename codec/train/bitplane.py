@@ -88,6 +88,8 @@ class TransformRecipe(Recipe[Config]):
     network: RatedTransform
 
     def __init__(self, config: Config, folder: Path, device: torch.device) -> None:
+        if config.quick and config.synthesis:
+            raise NncodecError("give one of --quick and --synthesis: each trains its part alone")
         super().__init__(config, folder, device)
         model = Bitplane(config.blocks, config.channels, config.synthesis_blocks)
         self.network = RatedTransform(model, config.quick)
@@ -96,7 +98,7 @@ class TransformRecipe(Recipe[Config]):
 
     def begin(self) -> None:
         config, start = self.config, self.config.start
-        if self.alone and not start.endswith(CHECKPOINT_SUFFIX):
+        if self.alone is not None and not start.endswith(CHECKPOINT_SUFFIX):
             option = "--quick" if config.quick else "--synthesis"
             raise NncodecError(
                 f"{start}: no checkpoint of the transform; {option} needs its network for the rate"
@@ -129,7 +131,7 @@ class TransformRecipe(Recipe[Config]):
 
     def optimizers(self) -> list[Optimizer]:
         config, model = self.config, self.network.model
-        if self.alone:
+        if self.alone is not None:
             self.network.requires_grad_(False)
             self.alone.requires_grad_()
         linear = {p for m in model.modules() if isinstance(m, Linear) for p in m.parameters()}
@@ -165,7 +167,7 @@ class TransformRecipe(Recipe[Config]):
 
     def loss(self, step: int) -> Tensor:
         config = self.config
-        if not self.alone:
+        if self.alone is None:
             self.network.model.requires_grad_(step >= config.frozen * config.steps)
         crops = self.draw(config.batch)
         return self.cost(self.network, crops, self.levels(len(crops)))[0]
