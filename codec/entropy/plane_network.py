@@ -239,13 +239,13 @@ class View:
             found = self._products.new_zeros(len(x), layer.taps.shape[-1])
             for here in range(COLOURS):
                 found[board.run(here)] = layer.shifted(self._sums(x, layer, here), at)
-            x = self._activations(found + x if layer.skip else found)
+            x = self._activations(found.add_(x) if layer.skip else found)
         # From the last layer on that looks around, all that counts is at this colour.
         layers = [*network.hidden[network.last_look :], self._last]
         found = layers[0].shifted(self._sums(x, layers[0], colour), at)
         x = x[board.run(colour)]
         for layer, following in pairwise(layers):
-            x = (found + x if layer.skip else found).clamp_(0, TOP).to(network.dtype)
+            x = (found.add_(x) if layer.skip else found).clamp_(0, TOP).to(network.dtype)
             found = following.shifted(product(x, following.taps[0, 0]), at)
         return found
 

@@ -194,13 +194,13 @@ class TransformRecipe(Recipe[Config]):
 
 
 def shortened(weights: Mapping[str, Tensor], blocks: int) -> dict[str, Tensor]:
-    """Weights without the blocks of the synthesis beyond so many."""
-    found = {key: re.search(r"\bsynthesis\.blocks\.(\d+)", key) for key in weights}
-    return {
-        key: tensor
-        for key, tensor in weights.items()
-        if (block := found[key]) is None or int(block[1]) < blocks
-    }
+    """Weights of a :class:`RatedTransform` without the synthesis' blocks beyond so many."""
+
+    def beyond(key: str) -> bool:
+        block = re.match(r"model\.synthesis\.blocks\.(\d+)\.", key)
+        return block is not None and int(block[1]) >= blocks
+
+    return {key: tensor for key, tensor in weights.items() if not beyond(key)}
 
 
 def shipped_transform(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
