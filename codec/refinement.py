@@ -26,8 +26,8 @@ from .patches import shown, split
 from .transform import Pixels, Progress
 from .variable_transform import VariableTransform, area, level_of, to_integers
 
-RATE = 0.0155  # quantisation steps that a usual slope moves an element in a round
-WAY = 0.11  # ... in all rounds together
+RATE = 0.025  # quantisation steps that a usual slope moves an element in the first of many rounds
+CALM = 0.7, 0.33  # what the exponent of its fall begins with, and grows by for each round
 FINE = 0.5, 0.87  # below this level, the rate grows by this exponent
 LONGEST = 0.2  # quantisation steps that an element may go in a round
 SMALL = 1e-3  # of the mean of all channels, what a channel's squared slopes count as at least
@@ -53,22 +53,21 @@ def refine(
     if not rounds:
         return chosen
     trade = float(trade_off(level_of(step))) / 3  # bits that a unit of squared error weighs
-    rate = pace(step, rounds)
+    rates = paces(step, rounds)
     for index in range(header.n_segments):
         segment = header.segment_patches(index)
         place = area(header, segment)
         values = transform.scaled(latent[place], step)
         goal, toll = likelier(planes, chosen[place], step)
         goal, toll = np.copysign(goal, values), toll / trade
-        for number in range(rounds):
+        for number, rate in enumerate(rates):
             slope = error_slopes(transform, chosen, pixels, header, segment, step)
             tax = np.copysign(toll, values - goal)
             if number == 0:
                 usual = usual_slopes(slope + tax * (chosen[place] != 0))
             slope += tax
             slope *= rate / usual
-            decay = (1 + math.cos(math.pi * number / rounds)) / 2
-            values -= decay * slope.clip(-LONGEST, LONGEST, out=slope)
+            values -= slope.clip(-LONGEST, LONGEST, out=slope)
             chosen[place] = to_integers(values)
             if progress:
                 progress(segment.rows * segment.columns)
@@ -134,13 +133,19 @@ def usual_slopes(slopes: NDArray[np.float32]) -> NDArray[np.float32]:
     return found
 
 
-def pace(step: int, rounds: int) -> float:
-    """Quantisation steps that a usual slope moves an element in the first of so many rounds.
+def paces(step: int, rounds: int) -> list[float]:
+    """Quantisation steps that a usual slope moves an element in each of so many rounds.
 
-    At fine steps, elements get less into each other's way.
+    Elements that are as good as either of two integers come to lie between them, and go over to
+    and fro, many at once, which get into each other's way. So the rates fall ever more steeply:
+    ever fewer of those that the last round brought to the border are sent across by the next. At
+    fine steps, elements get less into each other's way.
     """
-    level, growth = FINE
-    return min(RATE, WAY / rounds) * math.exp(max(growth * (level - float(level_of(step))), 0))
+    least, growth = CALM
+    fall = least + growth * rounds
+    level, haste = FINE
+    first = RATE * -math.expm1(-rounds) * math.exp(max(haste * (level - float(level_of(step))), 0))
+    return [first * (1 - number / rounds) ** fall for number in range(rounds)]
 
 
 def overlap(one: slice, other: slice) -> tuple[slice, slice]:

@@ -20,13 +20,13 @@ from nncodec.formats.errors import NncodecError
 from nncodec.models.bitplane import trade_off
 from nncodec.rate import EFFORTS, step_of
 from nncodec.refinement import (
+    CALM,
     FINE,
     RATE,
-    WAY,
     error_slopes,
     likelier,
     overlap,
-    pace,
+    paces,
     refine,
     usual_slopes,
 )
@@ -101,11 +101,16 @@ def test_usual_slopes_are_root_mean_squares() -> None:
 
 def test_the_pace_is_that_of_the_rounds_and_of_the_step() -> None:
     coarse, fine = step_of(10), step_of(95)
-    assert [pace(coarse, rounds) for rounds in (1, 4, 16)] == [RATE, RATE, WAY / 16]
+    assert paces(coarse, 0) == []
+    assert paces(coarse, 1) == pytest.approx([RATE * (1 - math.exp(-1))])
+    assert paces(coarse, 24)[0] == pytest.approx(RATE)
+    assert paces(coarse, 24)[12] == pytest.approx(RATE * 0.5 ** (CALM[0] + 24 * CALM[1]))
+    ratios = [after / before for before, after in pairwise(paces(coarse, 24))]
+    assert ratios == sorted(ratios, reverse=True) and ratios[0] < 0.7 and ratios[-1] < 0.01
     level, growth = FINE
     faster = math.exp(growth * (level - float(level_of(fine))))
     assert faster > 2
-    assert pace(fine, 16) == pytest.approx(faster * WAY / 16)
+    assert paces(fine, 16) == pytest.approx([faster * rate for rate in paces(coarse, 16)])
 
 
 @pytest.mark.parametrize("quality", [10, 60])
