@@ -144,11 +144,14 @@ def test_weights_are_safetensors_that_name_their_model(model: str) -> None:
     files = {entry.file: weights.load_bytes(model)}
     if context := weights.load_context_bytes(model):
         files[entry.context["file"]] = context
+    if proxy := weights.load_proxy_bytes(model):
+        files[entry.proxy["file"]] = proxy
     for name, data in files.items():
         assert Path(name).suffix == ".safetensors"
         assert name.split("-")[1].split(".")[0] in (
             entry.sha256[:8],
             entry.context.get("sha256", "")[:8],
+            entry.proxy.get("sha256", "")[:8],
         )
         size = int.from_bytes(data[:8], "little")
         head = json.loads(data[8 : 8 + size])

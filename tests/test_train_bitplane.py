@@ -14,9 +14,9 @@ import torch
 from click.testing import Result
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 
-from nncodec import Codec
+from nncodec import Codec, weights
 from nncodec.formats.errors import NncodecError, WeightsError
 from nncodec.models.bitplane import LEVELS, STEP, Bitplane
 from nncodec.rate import COARSEST, FINEST
@@ -67,6 +67,11 @@ def transform(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("transform")
     transform_run(pictures, folder).train()
     return folder
+
+
+def shipped_file() -> Path:
+    """The weights that ship."""
+    return Path(weights.__file__).with_name(weights.entry(MODEL).file)
 
 
 def interrupted(make: Callable[[], Run], after: int) -> Run:
@@ -134,6 +139,10 @@ def test_a_transform_goes_on_exactly(pictures: Path, transform: Path, tmp_path: 
     assert {key.split(".")[0] for key in tensors} == {"transform"}
     halves = {key for key, tensor in tensors.items() if tensor.dtype == torch.float16}
     assert tensors.keys() - halves == {"transform.gains.before", "transform.gains.after"}
+    proxy = load_file(transform / "proxy.safetensors")
+    average = averaged_weights(transform / "checkpoint.pt")
+    assert proxy.keys() == {key for key in average if key.startswith("proxy.")}
+    assert all(tensor.equal(average[key].half()) for key, tensor in proxy.items())
 
 
 def test_a_new_proxy_learns_first(pictures: Path, transform: Path, tmp_path: Path) -> None:
@@ -154,6 +163,23 @@ def test_a_new_proxy_learns_first(pictures: Path, transform: Path, tmp_path: Pat
     run.train(lambda step, row: held.append(kept()))
     assert held == [True, True, False, False]
     assert not proxy.equal(run.network.proxy.prior)
+
+
+def test_what_ships_is_trained_on(pictures: Path, tmp_path: Path) -> None:
+    whole = {"start": "shipped", "blocks": 6, "synthesis_blocks": 4, "channels": 256, "steps": 1}
+    kept = load(weights.load_bytes(MODEL)) | load(weights.load_proxy_bytes(MODEL) or b"")
+    kept = {key.replace("transform.", "model.", 1): tensor for key, tensor in kept.items()}
+    for part in ("all", "quick", "synthesis"):
+        changes = {} if part == "all" else {part: True}
+        run = transform_run(pictures, tmp_path / part, **whole, **changes)
+        found = run.network.state_dict()
+        assert all(tensor.equal(kept[key].float()) for key, tensor in found.items())
+        assert {key for key in kept if key not in found} == {k for k in kept if "planes." in k}
+    before = float(run.recipe.validate(run.average)["val"])
+    bare = transform_run(pictures, tmp_path / "bare", **(whole | {"start": str(shipped_file())}))
+    assert before < 0.7 * float(
+        bare.recipe.validate(bare.average)["val"]
+    )  # its proxy knows nothing
 
 
 def test_the_quick_analysis_is_trained_alone(
@@ -191,8 +217,8 @@ def test_the_synthesis_is_trained_alone(pictures: Path, tmp_path: Path) -> None:
     trained = averaged_weights(run.checkpoint)
     changed = {key for key in trained if not trained[key].equal(average[key])}
     assert all(key.startswith("model.synthesis.") for key in changed)
-    weights = [key for key in trained if re.match(r"model\.synthesis\..*weight$", key)]
-    assert len(weights) == 12 and changed >= set(weights)
+    filters = {key for key in trained if re.match(r"model\.synthesis\..*weight$", key)}
+    assert len(filters) == 12 and changed >= filters
     with pytest.raises(NncodecError, match="--synthesis needs its network for the rate"):
         transform_run(pictures, tmp_path / "other", synthesis=True)
     with pytest.raises(NncodecError, match="give one of --quick and --synthesis"):

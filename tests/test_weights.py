@@ -33,6 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         for name in ("model_one", "model_two")
     ]
     models[1]["context"] = {"file": "bits.safetensors", "sha256": "f" * 16 + "0" * 48}
+    models[1]["proxy"] = {"file": "rate.safetensors", "sha256": models[0]["sha256"]}
     content = {"default": "model_two", "models": models}
     (tmp_path / "models.json").write_text(json.dumps(content))
     (tmp_path / "model_one.safetensors").write_bytes(CONTENT)
@@ -88,6 +89,14 @@ def test_context_models_are_checked_likewise(folder: Path) -> None:
     (folder / "bits.safetensors").write_bytes(CONTENT)
     with pytest.raises(WeightsError, match=r"bits\.safetensors are not those"):
         weights.load_context_bytes("model_two")
+
+
+def test_proxies_are_checked_likewise(folder: Path) -> None:
+    assert weights.load_proxy_bytes("model_one") is None
+    with pytest.raises(WeightsError, match=r"rate\.safetensors are missing"):
+        weights.load_proxy_bytes("model_two")
+    (folder / "rate.safetensors").write_bytes(CONTENT)
+    assert weights.load_proxy_bytes("model_two") == CONTENT
 
 
 def test_what_is_shipped_is_sound() -> None:

@@ -24,8 +24,9 @@ class Entry:
 
     `channels` and `side` are the latent's; `pad` is the padding inside the network ("zeros" or
     "reflect"); `training` says how the weights were made; `kodak` what they measure on the 24 Kodak
-    images ("bpp" of the real files, "psnr" in dB, "ms_ssim"); `context` names the "file" and the
-    "sha256" of the context model of their bits, if there is one.
+    images ("bpp" of the real files, "psnr" in dB, "ms_ssim"). There may be two files besides, each
+    with a "file" and a "sha256": `context`, the context model of their bits, and `proxy`, the
+    network that stands for the rate when they are trained on.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Entry:
     training: Mapping[str, Any] = field(default_factory=dict)
     kodak: Mapping[str, float] = field(default_factory=dict)
     context: Mapping[str, str] = field(default_factory=dict)
+    proxy: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> bytes:
@@ -92,8 +94,16 @@ def load_bytes(model: str) -> bytes:
 
 def load_context_bytes(model: str) -> bytes | None:
     """The safetensors file of the context model of `model`, checked as above; None without one."""
-    context = entry(model).context
-    return _load(context["file"], context["sha256"]) if context else None
+    return _load_beside(entry(model).context)
+
+
+def load_proxy_bytes(model: str) -> bytes | None:
+    """The safetensors file of the proxy of `model`, checked as above; None without one."""
+    return _load_beside(entry(model).proxy)
+
+
+def _load_beside(named: Mapping[str, str]) -> bytes | None:
+    return _load(named["file"], named["sha256"]) if named else None
 
 
 def _load(file: str, sha256: str) -> bytes:

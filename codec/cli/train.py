@@ -36,8 +36,8 @@ settings_options = together(
         setting(
             "--start",
             click.STRING,
-            "closed-form (the default), random, or a .safetensors file or checkpoint.pt to go on"
-            " from. With --context: the weights of the network, if not those that ship.",
+            "closed-form (the default), random, shipped, or a .safetensors file or checkpoint.pt to"
+            " go on from. With --context: the weights of the network, by default shipped.",
             "HOW",
         ),
         setting(
@@ -78,7 +78,7 @@ settings_options = together(
             is_flag=True,
             default=None,
             help="Variable rate: train only the analysis of --effort 1; --start is the transform's"
-            " checkpoint.pt.",
+            " checkpoint.pt, or shipped.",
         ),
         click.option(
             "--synthesis",

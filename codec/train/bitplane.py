@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from nncodec import weights as shipped
 from nncodec.checkpoint import find_weights, parse_tensors
 from nncodec.formats.errors import NncodecError
 from nncodec.models.bitplane import (
@@ -23,12 +24,20 @@ from nncodec.models.bitplane import (
 )
 
 from .data import Crops, validation_crops
-from .files import CHECKPOINT_SUFFIX, averaged_weights, fill, write_weights
+from .files import (
+    CHECKPOINT_SUFFIX,
+    SHIPPED,
+    averaged_weights,
+    fill,
+    weights_file,
+    write_weights,
+)
 from .hyperprior import Hyperprior
 from .loop import Recipe, Settings
 from .start_transform import principal_start
 
 START_CROPS = 400  # that the closed-form start is fitted on
+PROXY = "proxy.safetensors"  # its file beside that of the transform
 PICTURE = 256  # pixels along a side of the crops to choose by
 POINTS = torch.linspace(-0.3, 2.0, 4).tolist()  # levels at which to measure
 
@@ -37,7 +46,7 @@ POINTS = torch.linspace(-0.3, 2.0, 4).tolist()  # levels at which to measure
 class Config(Settings):
     """Everything that decides a run."""
 
-    start: str = "closed-form"  # or "random", or a file with weights to go on from
+    start: str = "closed-form"  # or "random", "shipped", or a file with weights to go on from
     steps: int = 20_000
     blocks: int = BLOCKS  # at the blocks' resolution, in the analysis
     synthesis_blocks: int = SYNTHESIS_BLOCKS
@@ -98,7 +107,7 @@ class TransformRecipe(Recipe[Config]):
 
     def begin(self) -> None:
         config, start = self.config, self.config.start
-        if self.alone is not None and not start.endswith(CHECKPOINT_SUFFIX):
+        if self.alone is not None and not has_proxy(start):
             option = "--quick" if config.quick else "--synthesis"
             raise NncodecError(
                 f"{start}: no checkpoint of the transform; {option} needs its network for the rate"
@@ -190,7 +199,9 @@ class TransformRecipe(Recipe[Config]):
         return {"val": total, **row}
 
     def export(self, average: RatedTransform, path: Path) -> None:
-        write_weights(shipped_transform(average.state_dict()), path, {"model": self.config.model})
+        model, state = self.config.model, average.state_dict()
+        write_weights(shipped_transform(state), path, {"model": model})
+        write_weights(shipped_proxy(state), path.with_name(PROXY), {"proxy": model})
 
 
 def shortened(weights: Mapping[str, Tensor], blocks: int) -> dict[str, Tensor]:
@@ -217,16 +228,29 @@ def shipped_transform(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def starting_weights(start: str) -> dict[str, Tensor]:
-    """Averaged weights in a checkpoint, or those of the transform in a safetensors file.
+def shipped_proxy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The proxy in the state dict of a :class:`RatedTransform`, in float16."""
+    return {key: tensor.half() for key, tensor in state.items() if key.startswith("proxy.")}
 
-    Their names are those of a :class:`RatedTransform`. Without a name, it is the shipped file.
+
+def has_proxy(start: str) -> bool:
+    """Whether a start comes with the proxy of its rate."""
+    return start == SHIPPED or start.endswith(CHECKPOINT_SUFFIX)
+
+
+def starting_weights(start: str) -> dict[str, Tensor]:
+    """Averaged weights in a checkpoint, the transform in a safetensors file, or all that ships.
+
+    Their names are those of a :class:`RatedTransform`.
     """
     if start.endswith(CHECKPOINT_SUFFIX):
         return averaged_weights(Path(start))
-    _, data, name = find_weights(BITPLANE, start or None)
+    _, data, name = find_weights(BITPLANE, weights_file(start))
+    tensors = parse_tensors(data, name)
+    if start == SHIPPED and (proxy := shipped.load_proxy_bytes(BITPLANE)):
+        tensors |= parse_tensors(proxy, shipped.entry(BITPLANE).proxy["file"])
     return {
         key.replace("transform.", "model.", 1): tensor.float()
-        for key, tensor in parse_tensors(data, name).items()
-        if key.startswith("transform.")
+        for key, tensor in tensors.items()
+        if not key.startswith("planes.")
     }

@@ -13,7 +13,7 @@ from nncodec.checkpoint import load_model, save_weights
 from nncodec.models.cae import SPECS, Cae
 
 from .data import Crops, validation_crops
-from .files import CHECKPOINT_SUFFIX, averaged_weights, fill
+from .files import CHECKPOINT_SUFFIX, averaged_weights, fill, weights_file
 from .loop import Recipe, Settings
 from .muon import Muon
 from .start import closed_form_start
@@ -26,7 +26,7 @@ START_CROPS = 150  # that the closed-form start is fitted on
 class Config(Settings):
     """Everything that decides a run."""
 
-    start: str = "closed-form"  # or "random", or a file with weights to go on from
+    start: str = "closed-form"  # or "random", "shipped", or a file with weights to go on from
     batch: int = 2
     lr: float = 1e-3  # of the filters (Muon)
     lr_bias: float = 2e-4  # peak learning rate of the biases (Adam)
@@ -83,7 +83,7 @@ class CaeRecipe(Recipe[Config]):
         elif start.endswith(CHECKPOINT_SUFFIX):
             fill(self.network, averaged_weights(Path(start)), start)
         elif start != "random":
-            _, network, _ = load_model(self.config.model, start)
+            _, network, _ = load_model(self.config.model, weights_file(start))
             self.network.load_state_dict(network.state_dict())
 
     def optimizers(self) -> list[Optimizer]:

@@ -12,14 +12,14 @@ from nncodec.checkpoint import load_model
 from nncodec.entropy.context import PHASES, ContextModel, coding_steps
 from nncodec.models.place import place
 
-from .files import write_weights
+from .files import weights_file, write_weights
 from .latents import LatentSettings, OnLatents, windows
 from .quantized import QuantizedConv, QuantizedNetwork, probability_table
 
 
 @dataclass
 class Config(LatentSettings):
-    """Everything that decides a run; ``start`` names weights of the CAE, or none: the shipped."""
+    """Everything that decides a run."""
 
     steps: int = 2_000
     crop: int = 384
@@ -68,7 +68,7 @@ class ContextRecipe(OnLatents[Config]):
     def pictures(self) -> tuple[Tensor, Tensor]:
         """The ±1 bits (n, C, h, w), int8, to learn from and to choose by."""
         config = self.config
-        _, cae, fingerprint = load_model(config.model, config.start or None)
+        _, cae, fingerprint = load_model(config.model, weights_file(config.start))
         place(cae, self.device)
 
         def encode(pixels: Tensor) -> Tensor:

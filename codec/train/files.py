@@ -14,6 +14,7 @@ from nncodec.formats.files import atomic_output
 
 State = dict[str, Any]
 CHECKPOINT_SUFFIX = ".pt"  # other files with weights are safetensors
+SHIPPED = "shipped"  # the start with what ships
 
 
 def write_state(state: State, path: Path) -> None:
@@ -40,6 +41,11 @@ def averaged_weights(path: Path) -> dict[str, Tensor]:
     state = read_state(path)
     average: dict[str, Tensor] = state.get("ema", state)
     return average
+
+
+def weights_file(start: str) -> str | None:
+    """The safetensors file to start with; None for the one that ships."""
+    return None if start == SHIPPED else start
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:

@@ -13,7 +13,14 @@ from nncodec.checkpoint import parse_tensors, read
 from nncodec.formats.errors import WeightsError
 
 from .data import Crops, validation_crops
-from .files import CHECKPOINT_SUFFIX, averaged_weights, fill, read_state, write_state
+from .files import (
+    CHECKPOINT_SUFFIX,
+    SHIPPED,
+    averaged_weights,
+    fill,
+    read_state,
+    write_state,
+)
 from .loop import Recipe, Settings
 from .plane_twin import PlaneTwin
 from .processes import rank
@@ -27,6 +34,7 @@ AT_ONCE = 12  # crops that are drawn together
 class LatentSettings(Settings):
     """Settings of a training on latents; ``start`` is the network that makes them."""
 
+    start: str = SHIPPED
     init: str = ""  # checkpoint of another such run, or integers that ship, to begin with
     lr: float = 3e-3
     crops: int = 600  # pictures whose latents are learned from
