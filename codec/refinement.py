@@ -28,6 +28,7 @@ from .variable_transform import VariableTransform, area, level_of, to_integers
 
 RATE = 0.025  # quantisation steps that a usual slope moves an element in the first of many rounds
 CALM = 0.7, 0.33  # what the exponent of its fall begins with, and grows by for each round
+STILL = 1e-9  # ... in a round that moves nothing float32 can tell
 FINE = 0.5, 0.87  # below this level, the rate grows by this exponent
 LONGEST = 0.2  # quantisation steps that an element may go in a round
 SMALL = 1e-3  # of the mean of all channels, what a channel's squared slopes count as at least
@@ -53,7 +54,7 @@ def refine(
     if not rounds:
         return chosen
     trade = float(trade_off(level_of(step))) / 3  # bits that a unit of squared error weighs
-    rates = paces(step, rounds)
+    rates = [rate for rate in paces(step, rounds) if rate > STILL]
     for index in range(header.n_segments):
         segment = header.segment_patches(index)
         place = area(header, segment)
@@ -70,7 +71,7 @@ def refine(
             values -= slope.clip(-LONGEST, LONGEST, out=slope)
             chosen[place] = to_integers(values)
             if progress:
-                progress(segment.rows * segment.columns)
+                progress(segment.rows * segment.columns * rounds / len(rates))
     return chosen
 
 
