@@ -15,6 +15,7 @@ from click.testing import Result
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load, load_file
+from torch.nn import functional as F
 
 from nncodec import Codec, weights
 from nncodec.formats.errors import NncodecError, WeightsError
@@ -158,6 +159,20 @@ def test_a_new_proxy_learns_first(pictures: Path, transform: Path, tmp_path: Pat
     run.train(lambda step, row: held.append(kept()))
     assert held == [True, True, False, False]
     assert not proxy.equal(run.network.proxy.prior)
+
+
+def test_the_proxy_knows_means_of_blocks(pictures: Path, tmp_path: Path) -> None:
+    run = transform_run(pictures, tmp_path, start="closed-form", crop=192)
+    network = run.network
+    found = network.proxy.means.bool()
+    assert found.sum() == 3
+    with torch.no_grad():
+        latent = network.model.analysis(run.recipe.draw(40))
+    # what four neighbours leave of their variance, against that of all others
+    around = F.avg_pool2d(latent, 3, 1) * 9 - latent[..., 1:-1, 1:-1]
+    left = (latent[..., 1:-1, 1:-1] - around / 8).square().mean((0, 2, 3))
+    share = left / latent.square().mean((0, 2, 3))
+    assert share[found].max() < share[~found].min()
 
 
 def test_what_ships_is_trained_on(pictures: Path, tmp_path: Path) -> None:

@@ -32,11 +32,14 @@ from .files import (
     weights_file,
     write_weights,
 )
-from .hyperprior import Hyperprior
 from .loop import Recipe, Settings
+from .proxy import Proxy
+from .pyramid import MEANS, means_of
 from .start_transform import principal_start
 
 START_CROPS = 400  # that the closed-form start is fitted on
+MEANS_CROPS, MEANS_LEVEL = 100, 0.5  # that tell which channels are means of blocks
+PART = 10  # crops at once
 PROXY = "proxy.safetensors"  # its file beside that of the transform
 PICTURE = 256  # pixels along a side of the crops to choose by
 POINTS = torch.linspace(-0.3, 2.0, 4).tolist()  # levels at which to measure
@@ -70,7 +73,7 @@ class RatedTransform(nn.Module):
     def __init__(self, model: Bitplane, quick: bool) -> None:
         super().__init__()
         self.model = model
-        self.proxy = Hyperprior(model.analysis.down.out_channels)
+        self.proxy = Proxy(model.analysis.down.out_channels)
         self.quick = quick
 
     def forward(self, crops: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,8 +122,21 @@ class TransformRecipe(Recipe[Config]):
             if config.synthesis:
                 weights = shortened(weights, config.synthesis_blocks)
             fill(self.network, self.network.state_dict() | weights, start)
+        if not self.network.proxy.means.any():
+            self.find_means()
         if config.quick:
             self.begin_quick()
+
+    @torch.no_grad()
+    def find_means(self) -> None:
+        """Tell the rate's proxy which channels are means of blocks, unless they are too few."""
+        model, level = self.network.model, torch.tensor([MEANS_LEVEL])
+        crops = self.draw(MEANS_CROPS).cpu()
+        scaled = torch.cat([model.analysis(some) for some in torch.split(crops, PART)])
+        rounded = (scaled * model.gains.scale(level)).round()
+        means = torch.from_numpy(means_of(rounded.permute(0, 2, 3, 1).numpy()))
+        if means.sum() == MEANS:
+            self.network.proxy.means.copy_(means)
 
     def begin_quick(self) -> None:
         """Begin the quick analysis with the first blocks of the whole one, unless it has begun."""
