@@ -122,7 +122,8 @@ def surroundings(fields: Tensor, case: Tensor) -> tuple[Tensor, Tensor]:
             four = flat.new_zeros(1, 1, 3, 3)
             for down, across in offsets:
                 four[..., 1 + down, 1 + across] = 1
-            sums = F.conv2d(parts, four, padding=spacing, dilation=spacing)
+            with torch.autocast(parts.device.type, enabled=False):
+                sums = F.conv2d(parts, four, padding=spacing, dilation=spacing)
             average = sums[:-1] / sums[-1:].clamp_min(1)
             average, square = average.chunk(2)
             mean = torch.where(here, average, mean)
