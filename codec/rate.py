@@ -63,7 +63,7 @@ class Effort(NamedTuple):
     rounds: int  # of refinement
 
 
-EFFORTS = (Effort(True, 0), *(Effort(False, rounds) for rounds in (0, 1, 2, 4, 6, 10, 16, 24)))
+EFFORTS = (Effort(True, 0), *(Effort(False, rounds) for rounds in (0, 1, 2, 4, 6, 12, 24, 48)))
 DEFAULT_EFFORT = 2
 
 

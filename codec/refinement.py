@@ -26,11 +26,14 @@ from .patches import shown, split
 from .transform import Pixels, Progress
 from .variable_transform import VariableTransform, area, level_of, to_integers
 
-RATE = 0.025  # quantisation steps that a usual slope moves an element in the first of many rounds
+RATE = 0.0165  # quantisation steps that a usual slope moves an element if there is one round
+MORE = 0.22  # exponent with which the first of more rounds moves it farther
 CALM = 0.7, 0.33  # what the exponent of its fall begins with, and grows by for each round
 STILL = 1e-9  # ... in a round that moves nothing float32 can tell
 FINE = 0.5, 0.87  # below this level, the rate grows by this exponent
 LONGEST = 0.2  # quantisation steps that an element may go in a round
+AGAIN = 8  # rounds after which it is asked again what decisions cost
+USUAL = 0.38  # chance of a last digit that is not asked for
 SMALL = 1e-3  # of the mean of all channels, what a channel's squared slopes count as at least
 TILE = 4  # patches along a side of what is synthesised at once: its activations are kept
 
@@ -59,11 +62,11 @@ def refine(
         segment = header.segment_patches(index)
         place = area(header, segment)
         values = transform.scaled(latent[place], step)
-        goal, toll = likelier(planes, chosen[place], step)
-        goal, toll = np.copysign(goal, values), toll / trade
         for number, rate in enumerate(rates):
+            if number % AGAIN == 0:
+                more = dearer(planes, chosen[place], step) / trade
             slope = error_slopes(transform, chosen, pixels, header, segment, step)
-            tax = np.copysign(toll, values - goal)
+            tax = rise(more, values) * np.sign(values)
             if number == 0:
                 usual = usual_slopes(slope + tax * (chosen[place] != 0))
             slope += tax
@@ -75,22 +78,48 @@ def refine(
     return chosen
 
 
-def likelier(
-    planes: PlaneModel, latent: Latent, step: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The likelier of the two magnitudes that the last digit of each element (h, w, C) tells apart.
+def dearer(planes: PlaneModel, latent: Latent, step: int) -> NDArray[np.float32]:
+    """Bits that an element costs more if it is 1, 2 or 3 instead of one less, (3, h, w, C).
 
-    Of 0 and 1, the second is a significant element with its sign. And what it saves, in bits: of
-    means nothing, as what one costs hangs on those around it.
+    The last plane tells what 1 costs those below 2, and 3 those above 1, the plane before what it
+    costs to be one of the latter. Chances of what is not coded of an element are guessed: of a last
+    digit the usual one, and of 1 as if it were Laplacian, where P(1 or more) is the third root of
+    P(2 or more). Nothing is told of means: what one costs hangs on those around it.
     """
-    chances = planes.chances(latent, 0, step) / np.float32(1 << 16)
-    odds = np.log2(1 / chances[[SIGNIFICANT, REFINE]] - 1)
-    sign = -np.log2(np.where(latent < 0, 1 - chances[SIGN], chances[SIGN]))
-    size = np.abs(latent)
-    dearer = np.where(size > 1, odds[1], odds[0] + sign)  # what the larger one costs more
-    dearer[..., planes.pyramid.means] = 0
-    goal: NDArray[np.float32] = (size & ~1) + (dearer < 0).astype(np.float32)
-    return goal, np.abs(dearer)
+    last, before = (planes.chances(latent, plane, step) / np.float32(1 << 16) for plane in (0, 1))
+    small, two = np.abs(latent) < 2, before[SIGNIFICANT]
+    one = np.where(small, last[SIGNIFICANT], (np.cbrt(two) - two) / (1 - two))
+    digit = np.where(small, np.float32(USUAL), last[REFINE])
+    sign = np.where(small, np.where(latent < 0, 1 - last[SIGN], last[SIGN]), np.float32(0.5))
+    more = np.stack(
+        [
+            odds(one) - np.log2(sign),
+            odds(two) + np.log2(one) - np.log2(1 - digit),
+            odds(digit),
+        ]
+    )
+    more[..., planes.pyramid.means] = 0
+    return more
+
+
+def odds(chance: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bits that what has this chance costs more than that it does not happen."""
+    found: NDArray[np.float32] = np.log2(1 / chance - 1)
+    return found
+
+
+def rise(more: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the integer above each magnitude costs more than that below, (h, w, C).
+
+    ``more`` is what :func:`dearer` found. From 2 on, the last digit tells an even magnitude and the
+    next apart; of others nothing is known, and they stay on their side.
+    """
+    size = np.abs(values)
+    below = size.astype(np.int16)
+    known = np.take_along_axis(more, np.where(below < 2, below, 2)[np.newaxis], 0)[0]
+    beyond = (below > 2) & (below % 2 > 0)
+    found: NDArray[np.float32] = np.where(beyond, np.copysign(known, below + 0.5 - size), known)
+    return found
 
 
 def error_slopes(
@@ -145,7 +174,7 @@ def paces(step: int, rounds: int) -> list[float]:
     least, growth = CALM
     fall = least + growth * rounds
     level, haste = FINE
-    first = RATE * -math.expm1(-rounds) * math.exp(max(haste * (level - float(level_of(step))), 0))
+    first = RATE * rounds**MORE * math.exp(max(haste * (level - float(level_of(step))), 0))
     return [first * (1 - number / rounds) ** fall for number in range(rounds)]
 
 

@@ -22,12 +22,15 @@ from nncodec.rate import EFFORTS, step_of
 from nncodec.refinement import (
     CALM,
     FINE,
+    MORE,
     RATE,
+    USUAL,
+    dearer,
     error_slopes,
-    likelier,
     overlap,
     paces,
     refine,
+    rise,
     usual_slopes,
 )
 from nncodec.variable_transform import level_of
@@ -102,9 +105,11 @@ def test_usual_slopes_are_root_mean_squares() -> None:
 def test_the_pace_is_that_of_the_rounds_and_of_the_step() -> None:
     coarse, fine = step_of(10), step_of(95)
     assert paces(coarse, 0) == []
-    assert paces(coarse, 1) == pytest.approx([RATE * (1 - math.exp(-1))])
-    assert paces(coarse, 24)[0] == pytest.approx(RATE)
-    assert paces(coarse, 24)[12] == pytest.approx(RATE * 0.5 ** (CALM[0] + 24 * CALM[1]))
+    assert paces(coarse, 1) == pytest.approx([RATE])
+    first = RATE * 24**MORE
+    assert 1.5 * RATE < first < 2.5 * RATE
+    assert paces(coarse, 24)[0] == pytest.approx(first)
+    assert paces(coarse, 24)[12] == pytest.approx(first * 0.5 ** (CALM[0] + 24 * CALM[1]))
     ratios = [after / before for before, after in pairwise(paces(coarse, 24))]
     assert ratios == sorted(ratios, reverse=True) and ratios[0] < 0.7 and ratios[-1] < 0.01
     level, growth = FINE
@@ -143,18 +148,35 @@ def test_tolls_are_what_coding_costs(codec: Codec, scene: NDArray[np.uint8]) -> 
     payload = planes.encode(chosen, STEP, 2)[-1]
     assert 8 * len(payload) == pytest.approx(total, abs=40)
 
-    goal, toll = likelier(planes, chosen, STEP)
+    more = dearer(planes, chosen, STEP)
     means = planes.pyramid.means
-    assert means.any() and not toll[..., means].any()
+    assert means.any() and not more[..., means].any()
+    two = planes.chances(chosen, 1, STEP)[0] / 2**16
     up = np.where(chosen < 0, 1 - sign, sign)
-    dearer = np.where(size < 2, np.log2(1 / significant - 1) - np.log2(up), np.log2(1 / refine - 1))
-    told = (size < 30) & ~means
-    for most, wanted in ((1, dearer < 0), (1, dearer > 0), (29, dearer < 0), (29, dearer > 0)):
-        at = np.nonzero((size <= most) & (size > most // 2 - 1) & wanted & told)
-        assert len(at[0]) > 3
-        assert toll[at] == pytest.approx(np.abs(dearer[at]), abs=1e-3)
-        lower = np.where(size < 2, 0, size & ~1)
-        assert (goal[at] == (lower + (dearer < 0))[at]).all()
+    small, large = (size < 2) & ~means, (size > 1) & ~means
+    assert small.any() and (large & (size > 3)).any()
+    odds = [np.log2(1 / chance - 1) for chance in (significant, two, refine)]
+    exact = pytest.approx
+    assert more[0][small] == exact((odds[0] - np.log2(up))[small], abs=1e-3)
+    second = odds[1] + np.log2(significant) - math.log2(1 - USUAL)
+    assert more[1][small] == exact(second[small], abs=1e-3)
+    assert more[2][large] == exact(odds[2][large], abs=1e-3)
+    assert more[2][small] == exact(math.log2(1 / USUAL - 1))
+    # of a Laplacian, P(2 or more) is P(1 or more) cubed: 1 of those below 2 is what is left
+    some = np.cbrt(two)
+    one = (some - two) / (1 - two)
+    assert more[0][large] == exact((1 + np.log2(1 / one - 1))[large], abs=1e-3)
+    second = odds[1] + np.log2(one) - np.log2(1 - refine)
+    assert more[1][large] == exact(second[large], abs=1e-3)
+
+
+def test_what_the_next_integer_costs() -> None:
+    """Between two integers, whatever the sign. Large ones stay on their side of where not known."""
+    values = np.array([0, 0.4, -0.9, 1.1, -2.5, 4, -4.6, 3.2, -5.4, 3.9, -7.8], np.float32)
+    for last in (3, -3):
+        more = np.broadcast_to(np.array([1, -2, last], np.float32)[:, None], (3, len(values)))
+        found = rise(more[:, None, None], values[None, None])[0, 0].tolist()
+        assert found == [1, 1, 1, -2, last, last, last, 3, 3, -3, -3]
 
 
 def test_more_effort_costs_less(scene: NDArray[np.uint8]) -> None:
