@@ -22,7 +22,7 @@ from nncodec.formats.errors import NncodecError, WeightsError
 from nncodec.models.bitplane import LEVELS, STEP, Bitplane
 from nncodec.rate import COARSEST, FINEST
 from nncodec.train import bitplane, planes
-from nncodec.train.bitplane import POINTS, TransformRecipe
+from nncodec.train.bitplane import FAR, POINTS, USUAL, TransformRecipe, balanced
 from nncodec.train.files import averaged_weights, read_state
 from nncodec.train.loop import Run
 from nncodec.train.planes import PlanesRecipe, plane_shares, step_code
@@ -122,6 +122,15 @@ def test_levels_are_spread_evenly(pictures: Path, tmp_path: Path) -> None:
     levels = recipe.levels(8)
     parts = (levels - LEVELS[0]) / (LEVELS[1] - LEVELS[0]) * 8
     assert parts.floor().tolist() == list(range(8)) and not levels.equal(recipe.levels(8))
+
+
+def test_costly_crops_weigh_less() -> None:
+    level = torch.tensor([-0.5, 0.3, 1.9, 1.9, 0.0])
+    usual = torch.exp(USUAL[0] + USUAL[1] * level)
+    cost = (usual * torch.tensor([1, 4, 0.25, 1e6, 0])).requires_grad_()
+    for even, wanted in ((0, [1] * 5), (0.5, [1, 0.5, 2, FAR**-0.5, FAR**0.5]), (1, [1, 0.25, 4])):
+        (slope,) = torch.autograd.grad(balanced(cost, level, even), cost)
+        assert (5 * slope)[: len(wanted)].tolist() == pytest.approx(wanted)
 
 
 def test_a_transform_goes_on_exactly(pictures: Path, transform: Path, tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ MEANS_CROPS, MEANS_LEVEL = 100, 0.5  # that tell which channels are means of blo
 PART = 10  # crops at once
 PROXY = "proxy.safetensors"  # its file beside that of the transform
 PICTURE = 256  # pixels along a side of the crops to choose by
+USUAL = 0.305, -0.291  # logarithm of what a crop costs at level 0, and how that grows with levels
+FAR = 50.0  # times the usual: crops beyond that, or as far below it, weigh no more
 POINTS = torch.linspace(-0.3, 2.0, 4).tolist()  # levels at which to measure
 
 
@@ -62,6 +64,7 @@ class Config(Settings):
     ema: float = 0.999
     val_every: int = 500
     weight: float = 0.6  # of the loss: e^(weight * level), so that all rates count
+    even: float = 0.5  # 0: crops count by what they cost; 1: all crops of a level the same
     frozen: float = 0.0  # fraction of the steps in which only the rate's proxy learns
     quick: bool = False  # train only the analysis of encoders in a hurry
     synthesis: bool = False  # train only the synthesis
@@ -184,18 +187,19 @@ class TransformRecipe(Recipe[Config]):
     def cost(
         self, network: RatedTransform, crops: Tensor, level: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss of a batch, and its rates and squared errors, (n,)."""
+        """What crops cost, and their rates and squared errors, (n,) each."""
         with self.autocast():
             rate, error = network(crops, level)
         weight = torch.exp(self.config.weight * level)
-        return (weight * (rate + trade_off(level) * error)).mean(), rate, error
+        return weight * (rate + trade_off(level) * error), rate, error
 
     def loss(self, step: int) -> Tensor:
         config = self.config
         if self.alone is None:
             self.network.model.requires_grad_(step >= config.frozen * config.steps)
         crops = self.draw(config.batch)
-        return self.cost(self.network, crops, self.levels(len(crops)))[0]
+        level = self.levels(len(crops))
+        return balanced(self.cost(self.network, crops, level)[0], level, config.even)
 
     def validate(self, average: RatedTransform) -> dict[str, float]:
         """Loss, and rate and PSNR at four levels."""
@@ -205,8 +209,8 @@ class TransformRecipe(Recipe[Config]):
             for image in self.val:
                 crops = image.to(self.device).float() - 127.5
                 level = torch.full((len(crops),), value, device=self.device)
-                loss, rate, error = self.cost(average, crops, level)
-                losses.append(float(loss))
+                cost, rate, error = self.cost(average, crops, level)
+                losses.append(float(cost.mean()))
                 rates.append(float(rate.mean()))
                 quality += (10 * torch.log10(255**2 / error)).tolist()
             row[f"bpp{i}"] = sum(rates) / len(rates)
@@ -218,6 +222,17 @@ class TransformRecipe(Recipe[Config]):
         model, state = self.config.model, average.state_dict()
         write_weights(shipped_transform(state), path, {"model": model})
         write_weights(shipped_proxy(state), path.with_name(PROXY), {"proxy": model})
+
+
+def balanced(cost: Tensor, level: Tensor, even: float) -> Tensor:
+    """The mean of what crops at levels cost, (n,) each, which slopes are taken of.
+
+    Most of all bits and errors is in crops full of texture, so that a batch would teach little
+    about the others. So what a crop costs weighs less the larger it is for its level.
+    """
+    first, growth = USUAL
+    relative = cost.detach() / torch.exp(first + growth * level)
+    return (cost * relative.clamp(1 / FAR, FAR) ** -even).mean()
 
 
 def shortened(weights: Mapping[str, Tensor], blocks: int) -> dict[str, Tensor]:
