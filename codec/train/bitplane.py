@@ -227,8 +227,8 @@ class TransformRecipe(Recipe[Config]):
 def balanced(cost: Tensor, level: Tensor, even: float) -> Tensor:
     """The mean of what crops at levels cost, (n,) each, which slopes are taken of.
 
-    Most of all bits and errors is in crops full of texture, so that a batch would teach little
-    about the others. So what a crop costs weighs less the larger it is for its level.
+    Crops full of texture cost the most bits and errors, so that smooth ones would teach little
+    beside them. So what a crop costs weighs less the larger it is for its level.
     """
     first, growth = USUAL
     relative = cost.detach() / torch.exp(first + growth * level)
