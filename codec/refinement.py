@@ -35,6 +35,7 @@ LONGEST = 0.2  # quantisation steps that an element may go in a round
 AGAIN = 8  # rounds after which it is asked again what decisions cost
 USUAL = 0.38  # chance of a last digit that is not asked for
 SMALL = 1e-3  # of the mean of all channels, what a channel's squared slopes count as at least
+FEW = 4  # elements other than zero of a position: flat pictures have fewer, and might be spoilt
 TILE = 4  # patches along a side of what is synthesised at once: its activations are kept
 
 
@@ -75,7 +76,15 @@ def refine(
             chosen[place] = to_integers(values)
             if progress:
                 progress(segment.rows * segment.columns * rounds / len(rates))
-    return chosen
+    if np.count_nonzero(chosen) >= FEW * chosen[..., 0].size:
+        return chosen
+
+    def cost(found: Latent) -> float:
+        places = [area(header, header.segment_patches(n)) for n in range(header.n_segments)]
+        size = sum(len(part) for place in places for part in planes.encode(found[place], step, 1))
+        return 8 * size + trade * transform.squared_error(found, header, step, pixels)
+
+    return min(chosen, transform.quantise(latent, step), key=cost)
 
 
 def dearer(planes: PlaneModel, latent: Latent, step: int) -> NDArray[np.float32]:

@@ -4,24 +4,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-import numpy as np
-
 from nncodec.formats.cae import Coding, Header
 from nncodec.formats.errors import NncodecError
 from nncodec.formats.stages import MAX_STEP, Settings
 
 from .entropy.digits import Latent
 from .entropy.planes import PlaneModel
-from .models.bitplane import trade_off
 from .rate import DEFAULT_QUALITY, Effort, Target, Write, least_within, step_of
 from .refinement import refine
 from .transform import Pixels, Progress
-from .variable_transform import VariableTransform, area, level_of
+from .variable_transform import VariableTransform, area
 
 STAGES = 4  # that a picture is sent in at most, if nobody says how many
 LEAST = 4096  # bytes of the first of them: one round trip over a network brings as much anyway
 LAST = MAX_STEP - 1  # the coarsest step
-FEW = 4  # elements other than zero of a position: flat pictures have fewer, and might be spoilt
 
 T = TypeVar("T")
 
@@ -113,16 +109,7 @@ class VariableEncoder:
             rounds,
             self.progress,
         )
-        if rounds and np.count_nonzero(chosen) < FEW * chosen[..., 0].size:
-            plain = self.transform.quantise(self.latent, step)
-            chosen = min(chosen, plain, key=lambda latent: self.cost(latent, step))
         return chosen, step
-
-    def cost(self, latent: Latent, step: int) -> float:
-        """What the weights were trained for, in bits: the file, and the error as it is weighed."""
-        squares = self.transform.squared_error(latent, self.header, step, self.pixels)
-        trade = float(trade_off(level_of(step))) / 3
-        return 8 * len(self.file(latent, step)) + trade * squares
 
     def file(self, latent: Latent, step: int) -> bytes:
         """The file of a quantised latent (h, w, C)."""
