@@ -93,6 +93,7 @@ class Examiner:
     def __init__(self, files: Sequence[Seed]) -> None:
         self.models = sorted({seed.name.split()[0] for seed in files})
         self.watch = Watch()
+        torch.set_num_threads(1)  # others wait by spinning, which is processor time as well
         self._sound: dict[tuple[str, str, bool], Result] = {}
         for seed in files:  # so that all is loaded, and has had the memory that it takes
             for way in WAYS:
@@ -157,7 +158,6 @@ class Tally:
 
 def run(key: int, numbers: range, seconds: float | None, folder: Path) -> Tally:
     """Examine the mutations with these numbers, in so many seconds; save the finds in a folder."""
-    torch.set_num_threads(1)
     files = seeds()
     mutations, examiner = Mutations(files, key), Examiner(files)
     ways, tally = list(WAYS), Tally()

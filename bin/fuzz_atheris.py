@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 import atheris
-import torch
 
 with atheris.instrument_imports(include=["nncodec"]):
     import fuzz
@@ -21,7 +20,6 @@ RESEAL = 0x40  # the bit of the first byte that says so
 def main() -> None:
     """Fuzz for the seconds, and save finds in the folder, that the arguments name."""
     seconds, folder = int(sys.argv[1]), Path(sys.argv[2])
-    torch.set_num_threads(1)
     files = seeds()
     examiner, ways = fuzz.Examiner(files), list(fuzz.WAYS)
 

@@ -103,13 +103,13 @@ class VariableTransform:
         tile: Tile,
         step: int,
         force: Callable[[Tensor], Tensor],
-    ) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
+    ) -> tuple[tuple[slice, slice], NDArray[np.float32], NDArray[np.float32]]:
         """What a force on the pixels of a tile comes to on the latent (h, w, C) around it.
 
         ``force`` maps the pixels (h', w', 3), unrounded and with those beyond the picture's edges,
         to a force on every value: to the derivatives of an error by them, say, and the result are
         those by the latent. Returns the rows and columns of the latent that the tile depends on,
-        and the forces there.
+        the forces there, and the pixels.
         """
         down, across = spans(header, tile, self.network.synthesis.reach)
         around = slice(down.begin, down.end), slice(across.begin, across.end)
@@ -118,7 +118,7 @@ class VariableTransform:
             found = self._output(seen, step, (*down.margins, *across.margins))
             work = (found * force(found.detach())).sum()  # its derivatives are the forces there
             (pulled,) = torch.autograd.grad(work, seen)
-        return around, pulled.cpu().numpy()
+        return around, pulled.cpu().numpy(), found.detach().cpu().numpy()
 
     def _rough(self) -> torch.autocast:
         """Quick arithmetic, for what only an encoder decides by."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from nncodec import decompress
 from nncodec.api import codec_for
@@ -48,8 +49,10 @@ def seeds(fuzz: ModuleType) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def examiner(fuzz: ModuleType, seeds: dict[str, Any]) -> Any:
-    return fuzz.Examiner(list(seeds.values()))
+def examiner(fuzz: ModuleType, seeds: dict[str, Any]) -> Iterator[Any]:
+    before = torch.get_num_threads()
+    yield fuzz.Examiner(list(seeds.values()))
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
