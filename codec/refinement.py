@@ -10,7 +10,6 @@ first. The decoder knows nothing of it.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,10 +22,10 @@ from nncodec.formats.cae import Header, Tile
 from .entropy.digits import Latent
 from .entropy.plane_network import REFINE, SIGN, SIGNIFICANT
 from .entropy.planes import PlaneModel
-from .models.bitplane import STRIDE, trade_off
+from .models.bitplane import trade_off
 from .patches import shown, split
 from .transform import Pixels, Progress
-from .variable_transform import VariableTransform, area, level_of, to_integers
+from .variable_transform import VariableTransform, area, level_of, missed_by, to_integers
 
 RATE = 0.0165  # quantisation steps that a usual slope moves an element if there is one round
 MORE = 0.22  # exponent with which the first of more rounds moves it farther
@@ -172,7 +171,7 @@ def error_slopes(
         (rows, seen_rows), (columns, seen_columns) = map(overlap, place, seen)
         slopes[rows, columns] += pulled[seen_rows, seen_columns]
         (rows, _), (columns, _) = map(overlap, place, area(header, tile))
-        missed[rows, columns] = missed_by(found.clip(0, 255), pixels[part.rows, part.columns])
+        missed[rows, columns] = missed_by(found.clip(0, 255), header, tile, pixels)
     return slopes, missed
 
 
@@ -192,45 +191,12 @@ def tame(
     """
     place, reach = area(header, segment), transform.network.synthesis.reach
     while reach < 2 * max(bound.shape):
-        wild = errors(transform, chosen, pixels, header, segment, step) > bound
+        wild = transform.squared_errors(chosen, header, segment, step, pixels) > bound
         if not wild.any():
             break
         wild = around(wild, reach)
         chosen[place][wild] = rounded[wild]
         reach *= 2
-
-
-def errors(
-    transform: VariableTransform,
-    latent: Latent,
-    pixels: Pixels,
-    header: Header,
-    segment: Tile,
-    step: int,
-) -> NDArray[np.float32]:
-    """The squared errors of the pixels of a segment's positions (h, w), as they are decoded."""
-    place = area(header, segment)
-    found = np.zeros(latent[place].shape[:2], np.float32)
-    for tile in split(segment, TILE):
-        part = shown(header, tile)
-        decoded = transform.synthesise(2 * latent, header, tile, step)
-        (rows, _), (columns, _) = map(overlap, place, area(header, tile))
-        found[rows, columns] = missed_by(decoded, pixels[part.rows, part.columns])
-    return found
-
-
-def missed_by(found: NDArray[Any], due: Pixels) -> NDArray[np.float32]:
-    """The squared errors (h, w) of the pixels of each position, found (16 h, 16 w, 3).
-
-    Less those beyond the picture's edges, where none are due.
-    """
-    misses = np.zeros(found.shape, np.float32)
-    height, width = due.shape[:2]
-    np.subtract(found[:height, :width], due, out=misses[:height, :width], dtype=np.float32)
-    rows, columns = (length // STRIDE for length in found.shape[:2])
-    blocks = np.square(misses).reshape(rows, STRIDE, columns, -1)
-    sums: NDArray[np.float32] = blocks.sum((1, 3))
-    return sums
 
 
 def around(places: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:

@@ -29,7 +29,6 @@ from nncodec.refinement import (
     around,
     dearer,
     error_slopes,
-    errors,
     overlap,
     paces,
     refine,
@@ -84,7 +83,7 @@ def test_slopes_are_those_of_the_squared_error(
     tiled, tiles_missed = error_slopes(transform, chosen, scene, header, whole, STEP)
     assert np.abs(tiled - slopes).max() < 1e-4 * np.abs(slopes).max()
     assert tiles_missed == pytest.approx(missed, rel=1e-3)
-    decoded = errors(transform, chosen, scene, header, whole, STEP)
+    decoded = transform.squared_errors(chosen, header, whole, STEP, scene)
     assert missed.sum() == pytest.approx(decoded.sum(), rel=0.02)  # less the rounding of pixels
     assert decoded.sum() == transform.squared_error(chosen, header, STEP, scene)
     assert np.corrcoef(missed.ravel(), decoded.ravel())[0, 1] > 0.999
@@ -110,7 +109,7 @@ def test_nothing_becomes_wild(
     transform, planes = codec.engine.transform, codec.engine.planes
     whole = Tile(0, 0, *header.grid)
     rounded = transform.quantise(latent, STEP)
-    first = errors(transform, rounded, scene, header, whole, STEP)
+    first = transform.squared_errors(rounded, header, whole, STEP, scene)
     bound = 1.1 * WILD * np.maximum(first, first.mean())  # as it is known but roughly
     calm = rise
 
@@ -123,9 +122,9 @@ def test_nothing_becomes_wild(
     monkeypatch.setattr("nncodec.refinement.usual_slopes", lambda slopes: usual_slopes(slopes[5:]))
     monkeypatch.setattr("nncodec.refinement.LONGEST", 20.0)
 
-    def found() -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+    def found() -> tuple[NDArray[np.int16], NDArray[np.float64]]:
         chosen = refine(transform, planes, latent, scene, header, STEP, rounds)
-        return chosen, errors(transform, chosen, scene, header, whole, STEP)
+        return chosen, transform.squared_errors(chosen, header, whole, STEP, scene)
 
     chosen, after = found()
     assert (after <= bound).all()
