@@ -84,13 +84,14 @@ def test_quick_arithmetic_of_the_encoder_costs_nothing(
 @pytest.mark.parametrize("effort", [1, 2, 5])
 @pytest.mark.filterwarnings("error")
 def test_noise_which_nothing_was_trained_for_is_coded_as_noise(effort: int) -> None:
-    """256 of the 768 values of a square can hold 12 dB of it; no number on the way overflows."""
-    noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3)).astype(np.uint8)
+    """256 of the 768 values of a square can hold 12 dB of it, and blocks let no more be lost."""
     codec = Codec(device="cpu")
-    for quality in (50, 95):
-        data = codec.compress(noise, quality=quality, effort=effort)
-        assert len(data) > 3000
-        assert 10 * np.log10(255**2 / mse(codec, data, noise)) > 10.5
+    for seed in range(2):
+        noise = np.random.default_rng(seed).integers(0, 256, (96, 128, 3)).astype(np.uint8)
+        for quality in (50, 95):
+            data = codec.compress(noise, quality=quality, effort=effort)
+            assert len(data) > 3000
+            assert 10 * np.log10(255**2 / mse(codec, data, noise)) > 11.5
 
 
 # Rates.
