@@ -22,7 +22,8 @@ from nncodec.formats.errors import NncodecError, WeightsError
 from nncodec.models.bitplane import LEVELS, STEP, Bitplane
 from nncodec.rate import COARSEST, FINEST
 from nncodec.train import bitplane, planes
-from nncodec.train.bitplane import FAR, POINTS, USUAL, TransformRecipe, balanced
+from nncodec.train.bitplane import POINTS, TransformRecipe
+from nncodec.train.evenness import FAR, USUAL, balanced, even_factors, input_sizes
 from nncodec.train.files import averaged_weights, read_state
 from nncodec.train.loop import Run
 from nncodec.train.planes import PlanesRecipe, plane_shares, step_code
@@ -131,6 +132,35 @@ def test_costly_crops_weigh_less() -> None:
     for even, wanted in ((0, [1] * 5), (0.5, [1, 0.5, 2, FAR**-0.5, FAR**0.5]), (1, [1, 0.25, 4])):
         (slope,) = torch.autograd.grad(balanced(cost, level, even), cost)
         assert (5 * slope)[: len(wanted)].tolist() == pytest.approx(wanted)
+
+
+def test_steps_are_even_in_what_they_change(pictures: Path, tmp_path: Path) -> None:
+    """A weight's first step of Adam is its rate; here, it is divided by how large its input is."""
+    run = transform_run(pictures, tmp_path, start="closed-form")
+    block = run.network.model.analysis.blocks[0]
+    (group,) = (g for g in run.optimizers[0].param_groups if "factors" in g)
+    number = next(i for i, p in enumerate(group["params"]) if p is block.expand.weight)
+    factors = group["factors"][number]
+    assert factors.shape == (1, block.expand.in_channels, 1, 1)
+    assert factors.min() == 0.25 < factors.median() < 1.1 * factors.max()  # means of squares
+    assert float(factors.median()) == pytest.approx(1, abs=0.05)
+    before = block.gate.weight.detach().clone()
+    block.gate.weight.grad = torch.ones_like(before)
+    group["lr"] = 1e-3
+    run.optimizers[0].step()
+    number = next(i for i, p in enumerate(group["params"]) if p is block.gate.weight)
+    moved = (before - block.gate.weight.detach()) / 1e-3
+    assert torch.allclose(moved, group["factors"][number].expand_as(moved), rtol=1e-3)
+
+
+def test_input_sizes_are_root_mean_squares() -> None:
+    layer = torch.nn.Conv2d(3, 5, 1)
+    x = torch.randn(2, 3, 4, 6) * torch.tensor([1.0, 10, 0])[:, None, None]
+    size = input_sizes([layer], lambda: layer(x))[layer]
+    assert torch.allclose(size, x.square().mean((0, 2, 3)).sqrt())
+    factors = even_factors(torch.tensor([1.0, 2, 5, 100, 0]))
+    assert factors.flatten().tolist() == pytest.approx([2, 1, 0.4, 0.25, 4])
+    assert not layer._forward_pre_hooks
 
 
 def test_a_transform_goes_on_exactly(pictures: Path, transform: Path, tmp_path: Path) -> None:

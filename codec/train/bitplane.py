@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from nncodec import weights as shipped
 from nncodec.checkpoint import find_weights, parse_tensors
@@ -19,11 +20,13 @@ from nncodec.models.bitplane import (
     LEVELS,
     SYNTHESIS_BLOCKS,
     Bitplane,
+    Block,
     Linear,
     trade_off,
 )
 
 from .data import Crops, validation_crops
+from .evenness import EvenAdam, balanced, even_factors, input_sizes
 from .files import (
     CHECKPOINT_SUFFIX,
     SHIPPED,
@@ -39,11 +42,10 @@ from .start_transform import principal_start
 
 START_CROPS = 400  # that the closed-form start is fitted on
 MEANS_CROPS, MEANS_LEVEL = 100, 0.5  # that tell which channels are means of blocks
+EVEN_CROPS = 24  # that tell how large what blocks read is
 PART = 10  # crops at once
 PROXY = "proxy.safetensors"  # its file beside that of the transform
 PICTURE = 256  # pixels along a side of the crops to choose by
-USUAL = 0.305, -0.291  # logarithm of what a crop costs at level 0, and how that grows with levels
-FAR = 50.0  # times the usual: crops beyond that, or as far below it, weigh no more
 POINTS = torch.linspace(-0.3, 2.0, 4).tolist()  # levels at which to measure
 
 
@@ -162,17 +164,37 @@ class TransformRecipe(Recipe[Config]):
         if self.alone is not None:
             self.network.requires_grad_(False)
             self.alone.requires_grad_()
+        factors = self.factors()
         linear = {p for m in model.modules() if isinstance(m, Linear) for p in m.parameters()}
-        others = [p for p in model.parameters() if p not in linear]
-        groups = [
+        known: set[Tensor] = linear | factors.keys()
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in params if p.requires_grad], "peak": peak}
             for params, peak in (
-                (others, config.lr),
+                ([p for p in model.parameters() if p not in known], config.lr),
                 ([p for p in model.parameters() if p in linear], config.lr_linear),
-                (self.network.proxy.parameters(), config.lr_proxy),
+                (list(self.network.proxy.parameters()), config.lr_proxy),
+                (list(factors), config.lr),
             )
         ]
-        return [Adam(groups, lr=config.lr, betas=(0.9, 0.99), fused=True)]
+        groups[-1]["factors"] = [factors[p] for p in groups[-1]["params"]]
+        return [EvenAdam(groups, lr=config.lr, betas=(0.9, 0.99), fused=True)]
+
+    def factors(self) -> dict[Tensor, Tensor]:
+        """The weights that blocks begin with, and what their steps are multiplied by, anywhere."""
+        model, quick = self.network.model.eval(), self.config.quick
+        blocks = [m for m in model.modules() if isinstance(m, Block)]
+        layers = [layer for block in blocks for layer in (block.expand, block.gate)]
+        generator = torch.Generator().manual_seed(self.config.seed)
+        crops = self.crops.draw(EVEN_CROPS, generator) * 255 - 127.5
+        level = torch.linspace(*LEVELS, EVEN_CROPS, device=self.device)
+
+        def run() -> None:
+            scaled = model.analysis(crops, quick) * model.gains.scale(level)
+            model.synthesis(scaled.round() * model.gains.unscale(level), level)
+
+        found = input_sizes(layers, run)
+        model.train()
+        return {layer.weight: even_factors(size) for layer, size in found.items()}
 
     def draw(self, count: int) -> Tensor:
         """Random crops (n, 3, h, w), in levels less 127.5."""
@@ -222,17 +244,6 @@ class TransformRecipe(Recipe[Config]):
         model, state = self.config.model, average.state_dict()
         write_weights(shipped_transform(state), path, {"model": model})
         write_weights(shipped_proxy(state), path.with_name(PROXY), {"proxy": model})
-
-
-def balanced(cost: Tensor, level: Tensor, even: float) -> Tensor:
-    """The mean of what crops at levels cost, (n,) each, which slopes are taken of.
-
-    Crops full of texture cost the most bits and errors, so that smooth ones would teach little
-    beside them. So what a crop costs weighs less the larger it is for its level.
-    """
-    first, growth = USUAL
-    relative = cost.detach() / torch.exp(first + growth * level)
-    return (cost * relative.clamp(1 / FAR, FAR) ** -even).mean()
 
 
 def shortened(weights: Mapping[str, Tensor], blocks: int) -> dict[str, Tensor]:
