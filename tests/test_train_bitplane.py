@@ -134,11 +134,15 @@ def test_costly_crops_weigh_less() -> None:
         assert (5 * slope)[: len(wanted)].tolist() == pytest.approx(wanted)
 
 
-def test_steps_are_even_in_what_they_change(pictures: Path, tmp_path: Path) -> None:
+def test_steps_are_even_in_what_they_change(
+    pictures: Path, transform: Path, tmp_path: Path
+) -> None:
     """A weight's first step of Adam is its rate; here, it is divided by how large its input is."""
-    run = transform_run(pictures, tmp_path, start="closed-form")
+    equal = transform_run(pictures, tmp_path / "equal", start="closed-form")
+    assert not any(group.get("factors") for group in equal.optimizers[0].param_groups)
+    run = transform_run(pictures, tmp_path, start=str(transform / "checkpoint.pt"))
     block = run.network.model.analysis.blocks[0]
-    (group,) = (g for g in run.optimizers[0].param_groups if "factors" in g)
+    (group,) = (g for g in run.optimizers[0].param_groups if g.get("factors"))
     number = next(i for i, p in enumerate(group["params"]) if p is block.expand.weight)
     factors = group["factors"][number]
     assert factors.shape == (1, block.expand.in_channels, 1, 1)

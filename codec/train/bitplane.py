@@ -43,6 +43,7 @@ from .start_transform import principal_start
 START_CROPS = 400  # that the closed-form start is fitted on
 MEANS_CROPS, MEANS_LEVEL = 100, 0.5  # that tell which channels are means of blocks
 EVEN_CROPS = 24  # that tell how large what blocks read is
+NOTHING = "closed-form", "random"  # beginnings in which blocks know nothing: steps are equal
 PART = 10  # crops at once
 PROXY = "proxy.safetensors"  # its file beside that of the transform
 PICTURE = 256  # pixels along a side of the crops to choose by
@@ -164,7 +165,7 @@ class TransformRecipe(Recipe[Config]):
         if self.alone is not None:
             self.network.requires_grad_(False)
             self.alone.requires_grad_()
-        factors = self.factors()
+        factors = {} if config.start in NOTHING else self.factors()
         linear = {p for m in model.modules() if isinstance(m, Linear) for p in m.parameters()}
         known: set[Tensor] = linear | factors.keys()
         groups: list[dict[str, Any]] = [

@@ -7,7 +7,8 @@ Adam moves all weights equally far. What the blocks of a transform read is anyth
 means of squares vary fifty times as much as what is fine, and where such an input is weighed a step
 changes fifty times as much: it is what limits how long steps may be. So they are divided by how
 large an input usually is, as the diagonal of a Kronecker factor would have it (Martens and Grosse,
-"Optimizing neural networks with Kronecker-factored approximate curvature", 2015).
+"Optimizing neural networks with Kronecker-factored approximate curvature", 2015). That holds for
+weights that go on being trained; blocks that begin learn the more from what varies most.
 """
 
 from collections.abc import Callable, Iterable, Mapping
