@@ -18,6 +18,7 @@ from nncodec.entropy.planes import PlaneModel
 from nncodec.formats.cae import Coding, Header, Reader, Tile, Writer, read_index
 from nncodec.formats.errors import Damaged, DamagedChunk, NncodecError
 from nncodec.formats.images import to_pil
+from nncodec.models.bitplane import Block
 from nncodec.rate import DEFAULT_QUALITY, ENOUGH, effort_of, step_of
 from nncodec.transform import to_pixels
 from nncodec.variable_encoder import STAGES, VariableEncoder
@@ -92,6 +93,18 @@ def test_noise_which_nothing_was_trained_for_is_coded_as_noise(effort: int) -> N
             data = codec.compress(noise, quality=quality, effort=effort)
             assert len(data) > 3000
             assert 10 * np.log10(255**2 / mse(codec, data, noise)) > 11.5
+
+
+def test_blocks_grow_in_a_line_only() -> None:
+    """A gate's product would grow with the square of what a block is given."""
+    torch.manual_seed(0)
+    block = Block(8, False)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(1, 8, 5, 5)
+    with torch.inference_mode():
+        near, far = (float(block(scale * x).abs().max()) for scale in (1e4, 1e6))
+    assert 90 < far / near < 110
 
 
 # Rates.

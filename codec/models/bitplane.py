@@ -109,7 +109,8 @@ class Block(nn.Module):
         x = x + self.project(self._scaled(spatial, 0, level))
         opened, value = self.gate(x).chunk(2, 1)
         passed = self._scaled(F.relu(opened) * value, 1, level)
-        result: Tensor = x + self.merge(F.hardtanh(passed, -BOUND, BOUND))  # its slope in one pass
+        passed = F.hardtanh(passed, -BOUND, BOUND)  # clamped, with a derivative in one pass
+        result: Tensor = x + self.merge(passed)
         return result
 
     def _scaled(self, hidden: Tensor, branch: int, level: Tensor | None) -> Tensor:

@@ -174,15 +174,17 @@ class TransformRecipe(Recipe[Config]):
                 ([p for p in model.parameters() if p not in known], config.lr),
                 ([p for p in model.parameters() if p in linear], config.lr_linear),
                 (list(self.network.proxy.parameters()), config.lr_proxy),
-                (list(factors), config.lr),
             )
         ]
-        groups[-1]["factors"] = [factors[p] for p in groups[-1]["params"]]
+        if factors:
+            uneven = [p for p in factors if p.requires_grad]
+            even = [factors[p] for p in uneven]
+            groups.append({"params": uneven, "peak": config.lr, "factors": even})
         return [EvenAdam(groups, lr=config.lr, betas=(0.9, 0.99), fused=True)]
 
     def factors(self) -> dict[Tensor, Tensor]:
         """The weights that blocks begin with, and what their steps are multiplied by, anywhere."""
-        model, quick = self.network.model.eval(), self.config.quick
+        model, quick = self.network.model, self.config.quick
         blocks = [m for m in model.modules() if isinstance(m, Block)]
         layers = [layer for block in blocks for layer in (block.expand, block.gate)]
         generator = torch.Generator().manual_seed(self.config.seed)
@@ -193,9 +195,8 @@ class TransformRecipe(Recipe[Config]):
             scaled = model.analysis(crops, quick) * model.gains.scale(level)
             model.synthesis(scaled.round() * model.gains.unscale(level), level)
 
-        found = input_sizes(layers, run)
-        model.train()
-        return {layer.weight: even_factors(size) for layer, size in found.items()}
+        sizes = input_sizes(layers, run)
+        return {layer.weight: even_factors(size) for layer, size in sizes.items()}
 
     def draw(self, count: int) -> Tensor:
         """Random crops (n, 3, h, w), in levels less 127.5."""

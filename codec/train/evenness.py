@@ -41,11 +41,13 @@ class EvenAdam(Adam):
         scaled = [
             (parameter, parameter.clone(), factor)
             for group in self.param_groups
-            for parameter, factor in zip(group["params"], group.get("factors", ()), strict=False)
+            if "factors" in group
+            for parameter, factor in zip(group["params"], group["factors"], strict=True)
         ]
         loss = super().step(closure)
         for parameter, before, factor in scaled:
-            parameter.copy_(before + (parameter - before) * factor)
+            # those of a checkpoint are not moved to where the parameters are, as its state is
+            parameter.copy_(before.lerp(parameter, factor.to(parameter.device)))
         return loss
 
 
