@@ -255,9 +255,11 @@ def test_the_quick_analysis_is_trained_alone(
     again = transform_run(pictures, tmp_path / "more", quick=True, start=str(run.checkpoint))
     found = again.network.state_dict()
     assert all(trained[key].equal(found[key]) for key in trained)  # what is trained goes on
-    for other in ("transform.safetensors", "closed-form"):
+    bare = tmp_path / "bare.pt"  # what a start holds counts, not its name
+    torch.save({key: x for key, x in trained.items() if key.startswith("model.")}, bare)
+    for other in (str(transform / "transform.safetensors"), str(bare), "closed-form", "random"):
         with pytest.raises(NncodecError, match="--quick needs its network for the rate"):
-            transform_run(pictures, tmp_path / other, quick=True, start=str(transform / other))
+            transform_run(pictures, tmp_path / "other", quick=True, start=other)
 
 
 def test_the_synthesis_is_trained_alone(pictures: Path, tmp_path: Path) -> None:

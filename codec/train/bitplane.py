@@ -116,15 +116,15 @@ class TransformRecipe(Recipe[Config]):
 
     def begin(self) -> None:
         config, start = self.config, self.config.start
-        if self.alone is not None and not has_proxy(start):
+        weights = {} if start in NOTHING else starting_weights(start)
+        if self.alone is not None and not any(key.startswith("proxy.") for key in weights):
             option = "--quick" if config.quick else "--synthesis"
             raise NncodecError(
                 f"{start}: no checkpoint of the transform; {option} needs its network for the rate"
             )
         if start == "closed-form":
             principal_start(self.network.model, self.draw(START_CROPS).cpu())
-        elif start != "random":
-            weights = starting_weights(start)
+        elif weights:
             if config.synthesis:
                 weights = shortened(weights, config.synthesis_blocks)
             fill(self.network, self.network.state_dict() | weights, start)
@@ -275,11 +275,6 @@ def shipped_transform(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def shipped_proxy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The proxy in the state dict of a :class:`RatedTransform`, in float16."""
     return {key: tensor.half() for key, tensor in state.items() if key.startswith("proxy.")}
-
-
-def has_proxy(start: str) -> bool:
-    """Whether a start comes with the proxy of its rate."""
-    return start == SHIPPED or start.endswith(CHECKPOINT_SUFFIX)
 
 
 def starting_weights(start: str) -> dict[str, Tensor]:
