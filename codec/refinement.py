@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from nncodec.formats.cae import Header, Tile
 
@@ -24,7 +25,7 @@ from .entropy.planes import PlaneModel
 from .models.bitplane import trade_off
 from .patches import shown, split
 from .transform import Pixels, Progress
-from .variable_transform import VariableTransform, area, level_of, to_integers
+from .variable_transform import VariableTransform, area, level_of, missed_by, to_integers
 
 RATE = 0.0165  # quantisation steps that a usual slope moves an element if there is one round
 MORE = 0.22  # exponent with which the first of more rounds moves it farther
@@ -35,6 +36,7 @@ LONGEST = 0.2  # quantisation steps that an element may go in a round
 AGAIN = 8  # rounds after which it is asked again what decisions cost
 USUAL = 0.38  # chance of a last digit that is not asked for
 SMALL = 1e-3  # of the mean of all channels, what a channel's squared slopes count as at least
+WILD = 4.0  # times the error of a position at first, or the mean one, that none may come to
 FEW = 4  # elements other than zero of a position: flat pictures have fewer, and might be spoilt
 TILE = 4  # patches along a side of what is synthesised at once: its activations are kept
 
@@ -51,7 +53,9 @@ def refine(
 ) -> Latent:
     """What a latent (h, w, C) of a picture is best rounded to for a step code.
 
-    The segments come one after another, each beside its neighbours as they are by then.
+    The segments come one after another, each beside its neighbours as they are by then. There are
+    places where the least change makes noise of a picture: what blocks' gates make is of second
+    order. Where an error comes to many times what it was, all around is rounded again.
     ``progress`` is told of the patches of each round.
     """
     chosen = transform.quantise(latent, step)
@@ -59,6 +63,7 @@ def refine(
         return chosen
     trade = float(trade_off(level_of(step))) / 3  # bits that a unit of squared error weighs
     rates = [rate for rate in paces(step, rounds) if rate > STILL]
+    reach = transform.network.synthesis.reach
     for index in range(header.n_segments):
         segment = header.segment_patches(index)
         place = area(header, segment)
@@ -66,16 +71,20 @@ def refine(
         for number, rate in enumerate(rates):
             if number % AGAIN == 0:
                 more = dearer(planes, chosen[place], step) / trade
-            slope = error_slopes(transform, chosen, pixels, header, segment, step)
+            slope, error = error_slopes(transform, chosen, pixels, header, segment, step)
             tax = rise(more, values) * np.sign(values)
             if number == 0:
                 usual = usual_slopes(slope + tax * (chosen[place] != 0))
+                rounded, bound = values.copy(), WILD * np.maximum(error, error.mean())
             slope += tax
             slope *= rate / usual
             values -= slope.clip(-LONGEST, LONGEST, out=slope)
+            wild = around(error > bound, reach)
+            values[wild] = rounded[wild]
             chosen[place] = to_integers(values)
             if progress:
                 progress(segment.rows * segment.columns * rounds / len(rates))
+        tame(transform, chosen, to_integers(rounded), pixels, header, segment, step, bound)
     if np.count_nonzero(chosen) >= FEW * chosen[..., 0].size:
         return chosen
 
@@ -138,10 +147,14 @@ def error_slopes(
     header: Header,
     segment: Tile,
     step: int,
-) -> NDArray[np.float32]:
-    """The derivatives of a segment's squared errors by its elements (h, w, C) of the latent."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The derivatives of a segment's squared errors by its elements (h, w, C) of the latent.
+
+    The second result are those errors, (h, w): of the pixels of each position.
+    """
     place = area(header, segment)
     slopes = np.zeros(latent[place].shape, np.float32)
+    missed = np.zeros(slopes.shape[:2], np.float32)
     for tile in split(segment, TILE):
         part = shown(header, tile)
         due = torch.from_numpy(pixels[part.rows, part.columns].astype(np.float32))
@@ -154,10 +167,43 @@ def error_slopes(
             derivatives[: due.shape[0], : due.shape[1]] = 2 * (found - due) * inside
             return derivatives
 
-        around, pulled = transform.pull(latent, header, tile, step, force)
-        (rows, seen_rows), (columns, seen_columns) = map(overlap, place, around)
+        seen, pulled, found = transform.pull(latent, header, tile, step, force)
+        (rows, seen_rows), (columns, seen_columns) = map(overlap, place, seen)
         slopes[rows, columns] += pulled[seen_rows, seen_columns]
-    return slopes
+        (rows, _), (columns, _) = map(overlap, place, area(header, tile))
+        missed[rows, columns] = missed_by(found.clip(0, 255), header, tile, pixels)
+    return slopes, missed
+
+
+def tame(
+    transform: VariableTransform,
+    chosen: Latent,
+    rounded: Latent,
+    pixels: Pixels,
+    header: Header,
+    segment: Tile,
+    step: int,
+    bound: NDArray[np.float32],
+) -> None:
+    """Round a segment of what is chosen (h, w, C) again where its errors are beyond a bound.
+
+    And around there, ever farther until none is: in the end everywhere.
+    """
+    place, reach = area(header, segment), transform.network.synthesis.reach
+    while reach < 2 * max(bound.shape):
+        wild = transform.rough_errors(chosen, header, segment, step, pixels) > bound
+        if not wild.any():
+            break
+        wild = around(wild, reach)
+        chosen[place][wild] = rounded[wild]
+        reach *= 2
+
+
+def around(places: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """The positions (h, w) at most ``reach`` away from one of these, along both axes."""
+    spread = torch.from_numpy(places).float()[None]
+    found: NDArray[np.bool_] = F.max_pool2d(spread, 2 * reach + 1, 1, reach)[0].bool().numpy()
+    return found
 
 
 def usual_slopes(slopes: NDArray[np.float32]) -> NDArray[np.float32]:

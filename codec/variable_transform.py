@@ -8,6 +8,7 @@ out is what the whole picture at once would give.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,24 +78,34 @@ class VariableTransform:
     @torch.inference_mode()
     def synthesise(self, middles: Latent, header: Header, tile: Tile, step: int) -> Pixels:
         """The pixels (h, w, 3) of a tile, from the :func:`middles` (h, w, C) of the picture."""
+        return self._decoded(middles, 2, header, tile, step)
+
+    @torch.inference_mode()
+    def squared_error(self, latent: Latent, header: Header, step: int, pixels: Pixels) -> int:
+        """The squared errors of the picture of a latent (h, w, C), against ``pixels``."""
+        tiles = split(Tile(0, 0, *header.grid), TILE)
+        decoded = ((self._decoded(latent, 1, header, tile, step), tile) for tile in tiles)
+        return sum(int(missed_by(found, header, tile, pixels).sum()) for found, tile in decoded)
+
+    @torch.inference_mode()
+    def rough_errors(
+        self, latent: Latent, header: Header, tile: Tile, step: int, pixels: Pixels
+    ) -> NDArray[np.float64]:
+        """Those of a tile, synthesised at once and in quick arithmetic, by its positions (h, w)."""
+        found = self._decoded(latent, 1, header, tile, step, rough=True)
+        return missed_by(found, header, tile, pixels)
+
+    def _decoded(
+        self, latent: Latent, unit: int, header: Header, tile: Tile, step: int, rough: bool = False
+    ) -> Pixels:
+        """The pixels (h, w, 3) of a tile of a latent (h, w, C) in units of 1 / ``unit``."""
         down, across = spans(header, tile, self.network.synthesis.reach)
-        seen = middles[down.begin : down.end, across.begin : across.end]
-        with exact_pixels():
-            values = torch.from_numpy(seen).to(self.device) / 2
+        seen = latent[down.begin : down.end, across.begin : across.end]
+        with exact_pixels(), self._rough(rough):
+            values = torch.from_numpy(seen).to(self.device) / unit
             found = self._output(values, step, (*down.margins, *across.margins))
         pixels: Pixels = found.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
         return pixels
-
-    def squared_error(self, latent: Latent, header: Header, step: int, pixels: Pixels) -> int:
-        """The squared errors of the picture of a latent (h, w, C), against ``pixels``."""
-        middles, total = 2 * latent, 0  # all planes being known
-        for tile in split(Tile(0, 0, *header.grid), TILE):
-            decoded = self.synthesise(middles, header, tile, step)
-            place = shown(header, tile)
-            due = pixels[place.rows, place.columns]
-            found = decoded[: place.height, : place.width]
-            total += int(np.square(np.subtract(found, due, dtype=np.int32)).sum())
-        return total
 
     def pull(
         self,
@@ -103,13 +114,13 @@ class VariableTransform:
         tile: Tile,
         step: int,
         force: Callable[[Tensor], Tensor],
-    ) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
+    ) -> tuple[tuple[slice, slice], NDArray[np.float32], NDArray[np.float32]]:
         """What a force on the pixels of a tile comes to on the latent (h, w, C) around it.
 
         ``force`` maps the pixels (h', w', 3), unrounded and with those beyond the picture's edges,
         to a force on every value: to the derivatives of an error by them, say, and the result are
         those by the latent. Returns the rows and columns of the latent that the tile depends on,
-        and the forces there.
+        the forces there, and the pixels.
         """
         down, across = spans(header, tile, self.network.synthesis.reach)
         around = slice(down.begin, down.end), slice(across.begin, across.end)
@@ -118,11 +129,11 @@ class VariableTransform:
             found = self._output(seen, step, (*down.margins, *across.margins))
             work = (found * force(found.detach())).sum()  # its derivatives are the forces there
             (pulled,) = torch.autograd.grad(work, seen)
-        return around, pulled.cpu().numpy()
+        return around, pulled.cpu().numpy(), found.detach().cpu().numpy()
 
-    def _rough(self) -> torch.autocast:
+    def _rough(self, wanted: bool = True) -> torch.autocast:
         """Quick arithmetic, for what only an encoder decides by."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16 and wanted)
 
     def _output(self, values: Tensor, step: int, halo: Halo = ALONE) -> Tensor:
         """The pixels, from 0 to 255 but for errors, of a latent (h, w, C) inside of its halo."""
@@ -162,6 +173,23 @@ def area(header: Header, tile: Tile) -> tuple[slice, slice]:
     side = header.side
     rows = slice(tile.row * side, min((tile.row + tile.rows) * side, height))
     return rows, slice(tile.column * side, min((tile.column + tile.columns) * side, width))
+
+
+def missed_by(
+    found: NDArray[Any], header: Header, tile: Tile, pixels: Pixels
+) -> NDArray[np.float64]:
+    """The squared errors of a tile's pixels, found (16 h, 16 w, 3), by positions (h, w).
+
+    Against those of the whole picture (H, W, 3): beyond its edges, none are due.
+    """
+    part = shown(header, tile)
+    misses = np.zeros(found.shape, np.float32)
+    inside, due = misses[: part.height, : part.width], pixels[part.rows, part.columns]
+    np.subtract(found[: part.height, : part.width], due, out=inside, dtype=np.float32)
+    rows, columns = (length // STRIDE for length in found.shape[:2])
+    blocks = np.square(misses).reshape(rows, STRIDE, columns, -1)
+    sums: NDArray[np.float64] = blocks.sum((1, 3), dtype=np.float64)
+    return sums
 
 
 def to_integers(values: NDArray[np.float32]) -> Latent:

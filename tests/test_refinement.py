@@ -25,12 +25,15 @@ from nncodec.refinement import (
     MORE,
     RATE,
     USUAL,
+    WILD,
+    around,
     dearer,
     error_slopes,
     overlap,
     paces,
     refine,
     rise,
+    tame,
     usual_slopes,
 )
 from nncodec.variable_transform import level_of
@@ -71,14 +74,23 @@ def test_slopes_are_those_of_the_squared_error(
     monkeypatch.setattr(transform, "bf16", False)
     chosen = transform.quantise(latent, STEP)
     whole = Tile(0, 0, *header.grid)
-    slopes = error_slopes(transform, chosen, scene, header, whole, STEP)
+    slopes, missed = error_slopes(transform, chosen, scene, header, whole, STEP)
     with monkeypatch.context() as patch:
         patch.setattr(transform, "bf16", True)
-        rough = error_slopes(transform, chosen, scene, header, whole, STEP)
+        rough, _ = error_slopes(transform, chosen, scene, header, whole, STEP)
     assert 0 < np.abs(rough - slopes).mean() < 0.03 * np.abs(slopes).mean()
     monkeypatch.setattr("nncodec.refinement.TILE", 1)
-    tiled = error_slopes(transform, chosen, scene, header, whole, STEP)
+    tiled, tiles_missed = error_slopes(transform, chosen, scene, header, whole, STEP)
     assert np.abs(tiled - slopes).max() < 1e-4 * np.abs(slopes).max()
+    assert tiles_missed == pytest.approx(missed, rel=1e-3)
+    decoded = transform.rough_errors(chosen, header, whole, STEP, scene)
+    assert missed.sum() == pytest.approx(decoded.sum(), rel=0.02)  # less the rounding of pixels
+    assert decoded.sum() == transform.squared_error(chosen, header, STEP, scene)
+    with monkeypatch.context() as patch:
+        patch.setattr(transform, "bf16", True)
+        rough_errors = transform.rough_errors(chosen, header, whole, STEP, scene)
+    assert 0 < np.abs(rough_errors - decoded).mean() < 0.1 * decoded.mean()
+    assert np.corrcoef(missed.ravel(), decoded.ravel())[0, 1] > 0.999
 
     direction = np.random.default_rng(0).standard_normal(chosen.shape).astype(np.float32)
 
@@ -90,6 +102,63 @@ def test_slopes_are_those_of_the_squared_error(
 
     measured = (error(0.01) - error(-0.01)) / 0.02
     assert measured == pytest.approx(float((slopes * direction).sum()), rel=0.02)
+
+
+@pytest.mark.parametrize("rounds", [1, 6])
+def test_nothing_becomes_wild(
+    codec: Codec, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, rounds: int
+) -> None:
+    """Where refining went much too far, it is rounded again, and only around there."""
+    header, latent = latent_of(codec, scene)
+    transform, planes = codec.engine.transform, codec.engine.planes
+    whole = Tile(0, 0, *header.grid)
+    rounded = transform.quantise(latent, STEP)
+    first = transform.rough_errors(rounded, header, whole, STEP, scene)
+    bound = 1.1 * WILD * np.maximum(first, first.mean())  # as it is known but roughly
+    calm = rise
+
+    def rising(more: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32]:
+        found = calm(more, values)
+        found[2:4, 3:5] = -1e9
+        return found
+
+    monkeypatch.setattr("nncodec.refinement.rise", rising)
+    monkeypatch.setattr("nncodec.refinement.usual_slopes", lambda slopes: usual_slopes(slopes[5:]))
+    monkeypatch.setattr("nncodec.refinement.LONGEST", 20.0)
+
+    def found() -> tuple[NDArray[np.int16], NDArray[np.float64]]:
+        chosen = refine(transform, planes, latent, scene, header, STEP, rounds)
+        return chosen, transform.rough_errors(chosen, header, whole, STEP, scene)
+
+    chosen, after = found()
+    assert (after <= bound).all()
+    assert (chosen[2:4, 3:5] == rounded[2:4, 3:5]).all()
+    assert (chosen != rounded)[:, 13:].any()
+    monkeypatch.setattr("nncodec.refinement.tame", lambda *_: None)
+    monkeypatch.setattr("nncodec.refinement.WILD", math.inf)
+    _, after = found()
+    assert (after > bound).any()
+
+
+def test_all_is_rounded_again_if_need_be(codec: Codec, scene: NDArray[np.uint8]) -> None:
+    """Also where rounding itself is beyond the bound: then nothing is left to be done."""
+    header, latent = latent_of(codec, scene)
+    transform = codec.engine.transform
+    rounded = transform.quantise(latent, STEP)
+    chosen = rounded + np.int16(1)
+    bound = np.full(chosen.shape[:2], -1, np.float32)
+    whole = Tile(0, 0, *header.grid)
+    tame(transform, chosen, rounded, scene, header, whole, STEP, bound)
+    assert (chosen == rounded).all()
+
+
+def test_places_around_are_those_within_reach() -> None:
+    places = np.zeros((6, 9), bool)
+    places[1, 7] = True
+    rows, columns = np.indices(places.shape)
+    near = np.maximum(np.abs(rows - 1), np.abs(columns - 7))
+    for reach in (0, 2, 20):
+        assert (around(places, reach) == (near <= reach)).all()
 
 
 def test_usual_slopes_are_root_mean_squares() -> None:

@@ -44,6 +44,7 @@ START_CROPS = 400  # that the closed-form start is fitted on
 MEANS_CROPS, MEANS_LEVEL = 100, 0.5  # that tell which channels are means of blocks
 EVEN_CROPS = 24  # that tell how large what blocks read is
 NOTHING = "closed-form", "random"  # beginnings in which blocks know nothing: steps are equal
+MEMORY = 0.99, 0.999  # Adam's decay of squared slopes from nothing, and from weights
 PART = 10  # crops at once
 PROXY = "proxy.safetensors"  # its file beside that of the transform
 PICTURE = 256  # pixels along a side of the crops to choose by
@@ -180,7 +181,8 @@ class TransformRecipe(Recipe[Config]):
             uneven = [p for p in factors if p.requires_grad]
             even = [factors[p] for p in uneven]
             groups.append({"params": uneven, "peak": config.lr, "factors": even})
-        return [EvenAdam(groups, lr=config.lr, betas=(0.9, 0.99), fused=True)]
+        memory = MEMORY[config.start not in NOTHING]
+        return [EvenAdam(groups, lr=config.lr, betas=(0.9, memory), fused=True)]
 
     def factors(self) -> dict[Tensor, Tensor]:
         """The weights that blocks begin with, and what their steps are multiplied by, anywhere."""
