@@ -213,6 +213,10 @@ def plane_tensors() -> PlaneTensors:
             "means": means,
             "others": others,
             "slopes": integers(90, 2, 2, int(means.sum()), 4 + 9 * len(others)).to(torch.int16),
+            "told.weight": integers(40, 8, 2 * channels, 1, 1).to(torch.int8),
+            "told.bias": integers(9, SITUATIONS, 8).to(torch.int32),
+            "told.shift": torch.full((8,), 4, dtype=torch.int8),
+            "told.skip": torch.tensor(False),
         }
 
     return made
@@ -232,17 +236,19 @@ def album(folder: Path, lake: Image.Image) -> Path:
 def plane_outputs() -> Callable[..., Any]:
     """One look of a plane model's network at a latent as it is.
 
-    ``plane_outputs(network, size, sign, done, where, active, at)`` are the outputs (positions, 3
-    decisions, active channels) where ``where`` (h, w) is true. ``size`` and ``sign``
+    ``plane_outputs(network, size, sign, done, after, where, active, at, plane)`` are the outputs
+    (positions, 3 decisions, active channels) where ``where`` (h, w) is true. ``size`` and ``sign``
     (h, w, active), of the channels whose indices are ``active``, and ``done`` (h, w) are those that
-    :func:`nncodec.entropy.plane_network.features` takes; ``at`` is the situation.
+    :func:`nncodec.entropy.plane_network.middle` takes; ``after`` (h, w, active) are the middles
+    that later turns are told of, ``at`` is the situation.
     """
     import torch
     from torch import Tensor
 
     from nncodec.entropy.board import COLOURS, Board
     from nncodec.entropy.network import exact_arithmetic
-    from nncodec.entropy.plane_network import DECISIONS, PlaneNetwork, View, middle
+    from nncodec.entropy.plane_network import DECISIONS, PlaneNetwork, middle
+    from nncodec.entropy.plane_view import View, by_turns
     from nncodec.entropy.products import wide
 
     def look(
@@ -250,21 +256,28 @@ def plane_outputs() -> Callable[..., Any]:
         size: Tensor,
         sign: Tensor,
         done: Any,
+        after: Tensor,
         where: Any,
         active: Tensor,
         at: Tensor,
+        plane: int,
     ) -> Tensor:
         board = Board(*where.shape)
-        known = middle(size, sign, torch.from_numpy(done)[..., None])
+        turns = by_turns(active.numpy(), plane)
+        now = middle(size, sign, torch.from_numpy(done)[..., None])
+        known, due = (board.lay(x.numpy()[..., turns], "f4") for x in (now, after))
+        width = DECISIONS * len(active)
+        rows = torch.zeros(COLOURS * board.length, width, dtype=wide(network.dtype))
         with exact_arithmetic(network.device):
-            view = View(network, board, active.numpy(), board.lay(known.numpy(), "f4"))
-            width = DECISIONS * len(active)
-            rows = torch.zeros(COLOURS * board.length, width, dtype=wide(network.dtype))
             for colour in range(COLOURS):
-                outputs = view(colour, at).swapaxes(0, 1).reshape(board.count, -1)
-                rows[board.run(colour)] = outputs
-        found = board.gather(rows.numpy())[where]
-        return torch.from_numpy(found.reshape(-1, DECISIONS, len(active)))
+                here, middles = board.run(colour), known.copy()
+                found = rows[here].view(board.count, DECISIONS, len(active))
+                view = View(network, board, active.numpy()[turns], middles, plane)
+                for columns, outputs in view(colour, at):
+                    found[..., turns[columns]] = outputs.swapaxes(0, 1)
+                    middles[here, columns] = due[here, columns]
+        gathered = board.gather(rows.numpy())[where]
+        return torch.from_numpy(gathered.reshape(-1, DECISIONS, len(active)))
 
     return look
 

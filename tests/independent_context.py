@@ -1,15 +1,12 @@
-"""Context decoding written from FORMAT.md, Part II, alone: no code of the package, no torch.
-
-It is here to prove that the document says all it takes. Everything is done in integers of 64 bits,
-as slowly as it is simple.
-"""
+"""Context decoding written from FORMAT.md, Part II, alone: no code of the package, no torch."""
 
 import json
 from collections.abc import Iterable
 
 import numpy as np
 
-Tensors = dict[str, np.ndarray]
+Array = np.ndarray
+Tensors = dict[str, Array]
 DTYPES = {"I8": "<i1", "I16": "<i2", "U16": "<u2", "I32": "<i4", "BOOL": "?"}
 PARTS = ("weight", "bias", "shift", "skip")  # of a layer
 LOGARITHM = np.array([round(4 * np.log2(1 + u)) for u in range(64)])
@@ -31,7 +28,7 @@ def tensors(file: bytes, prefix: str = "") -> Tensors:
     return found
 
 
-class RangeDecoder:
+class Decoder:
     """Section 16."""
 
     def __init__(self, payload: bytes) -> None:
@@ -56,7 +53,7 @@ class RangeDecoder:
             self.value = self.value << 32 | self.next()
         return one
 
-    def bits(self, chances: Iterable[int]) -> np.ndarray:
+    def bits(self, chances: Iterable[int]) -> Array:
         return np.array([self.bit(int(chance)) for chance in chances], bool)
 
     def end(self) -> None:
@@ -65,7 +62,7 @@ class RangeDecoder:
             raise Impossible
 
 
-def surroundings(x: np.ndarray, size: int) -> np.ndarray:
+def surroundings(x: Array, size: int) -> Array:
     """What every position sees, (h, w, size, size, channels); beyond the edges, zeros."""
     (h, w, _), reach = x.shape, size // 2
     padded = np.pad(x, ((reach, reach), (reach, reach), (0, 0)))
@@ -73,10 +70,11 @@ def surroundings(x: np.ndarray, size: int) -> np.ndarray:
     return np.array(rows).transpose(2, 3, 0, 1, 4)
 
 
-def run(t: Tensors, x: np.ndarray, v: np.ndarray, skip_first: bool = True) -> np.ndarray:
-    """The outputs (h, w, outputs) of a network; section 17."""
+def run(t: Tensors, x: Array, v: Array, told: Array | int = 0, skip_first: bool = True) -> Array:
+    """The outputs (h, w, outputs) of a network, its last layer being told something; section 17."""
     count = sum(name.endswith(".shift") and name[0].isdigit() for name in t)
     for number in range(count):
+        x = (x + told).clip(0, 127) if 0 < number == count - 1 else x
         weight, bias, shift, skip = (t[f"{number}.{part}"] for part in PARTS)
         (outputs, _, size, _), (h, w, _) = weight.shape, x.shape
         # Sums below 2^53 are exact in float64, whose matrix products are quick.
@@ -90,17 +88,17 @@ def run(t: Tensors, x: np.ndarray, v: np.ndarray, skip_first: bool = True) -> np
     return x
 
 
-def chances(t: Tensors, outputs: np.ndarray) -> np.ndarray:
+def chances(t: Tensors, outputs: Array) -> Array:
     most = len(t["table"]) // 2
     return t["table"][outputs.clip(-most, most) + most]
 
 
-def decode_bits(t: Tensors, payload: bytes, h: int, w: int) -> np.ndarray:
+def decode_bits(t: Tensors, payload: bytes, h: int, w: int) -> Array:
     """The ±1 values (h, w, C) of a segment; section 18."""
     steps, channels = t["0.bias"].shape[0], t["0.weight"].shape[1]
     groups = steps // 4
     known = np.zeros((h, w, channels), np.int64)
-    coder = RangeDecoder(payload)
+    coder = Decoder(payload)
     for step in range(steps):
         row, column = ((0, 0), (1, 1), (0, 1), (1, 0))[step % 4]
         here = slice(row, None, 2), slice(column, None, 2), slice(step // 4, None, groups)
@@ -110,7 +108,7 @@ def decode_bits(t: Tensors, payload: bytes, h: int, w: int) -> np.ndarray:
     return known
 
 
-def situation(a: int, plane: int, phase: int) -> np.ndarray:
+def situation(a: int, plane: int, phase: int) -> Array:
     v = np.zeros(64, np.int64)
     point, fine = a // 64, a % 64 * 8 // 64
     v[min(point, 58)] += 8 - fine
@@ -119,48 +117,55 @@ def situation(a: int, plane: int, phase: int) -> np.ndarray:
     return v
 
 
-def own(t: Tensors, m: np.ndarray, value: np.ndarray, size: np.ndarray) -> np.ndarray:
+def features(m: Array) -> Array:
+    """The values and sizes (h, w, 2 * C) of m (h, w, C)."""
+    return np.concatenate([m.clip(-16, 16), LOGARITHM[np.abs(m).clip(max=63)]], 2)
+
+
+def own(t: Tensors, m: Array) -> Array:
     """What a channel's own surroundings say, (3, h, w, C)."""
+    value, size = np.split(features(m), 2, 2)
     inside = surroundings(np.ones_like(m), 3)
     lead = (surroundings(m, 3) - m[:, :, None, None]) * inside
     lead = (lead[:, :, 0, 1] + lead[:, :, 2, 1] + lead[:, :, 1, 0] + lead[:, :, 1, 2]).clip(-48, 48)
     seen = np.array([surroundings(x, 3) for x in (size, value, size)])
-    around = (seen * t["own.weight"][:, None, None]).sum((3, 4))
     ahead = t["own.lead"][:, None, None] * lead
     ahead[2] *= np.sign(m)
-    return (around + ahead) >> 4
+    return ((seen * t["own.weight"][:, None, None]).sum((3, 4)) + ahead) >> 4
 
 
-def decode_plane(
-    t: Tensors, coder: RangeDecoder, q: np.ndarray, tops: np.ndarray, plane: int, step: int
-) -> np.ndarray:
+def decode_plane(t: Tensors, coder: Decoder, q: Array, tops: Array, plane: int, step: int) -> Array:
     """The signed magnitudes (h, w, C) in units of 2^plane, from those in units twice as large."""
     m = 4 * q + 2 * np.sign(q)
     ranks = np.argsort(-tops, kind="stable")
+    forecast, told = ({"0." + p: t[name + p] for p in PARTS} for name in ("forecast.", "told."))
+    turns = 4 if plane < 4 else 1
+    turn_of = np.arange(len(tops)) % turns
     for phase in range(2):
-        value, size = m.clip(-16, 16), LOGARITHM[np.abs(m).clip(max=63)]
-        v = situation(step + 128 * plane, plane, phase)
-        trunk = run(t, np.concatenate([value, size], 2), v, skip_first=False)
-        said, trust = np.split(trunk, [3 * len(tops)], 2)
-        said = said.reshape(*q.shape[:2], 3, -1).transpose(2, 0, 1, 3) + own(t, m, value, size)
-        layer = {"0." + part: t["forecast." + part] for part in PARTS}
-        forecast = run(layer, value[:, :, : trust.shape[2]], v).clip(-2047, 2047)
-        said[1, :, :, : trust.shape[2]] += forecast * trust.clip(0, 127) >> 5
-        chance = chances(t, said)
-        here = (np.indices(q.shape[:2]).sum(0) % 2 == phase)[:, :, None] & (tops > plane)
-        place = np.array(np.nonzero(here[:, :, ranks]))  # in order
-        place[2] = ranks[place[2]]
-        kind = np.where(m != 0, 2, chance[0] < 256)[tuple(place)]
-        likely, rare, old = (tuple(place[:, kind == k]) for k in range(3))
-        ones = np.append(coder.bits(chance[0][likely]), in_groups(coder, chance[0][rare]))
-        new = tuple(np.append(likely, rare, 1)[:, ones])
-        # 4 |q| + 2 becomes 4 |q| + 1 or 4 |q| + 3
-        m[old] += np.sign(m[old]) * (2 * coder.bits(chance[2][old]) - 1)
-        m[new] = 3 * (2 * coder.bits(chance[1][new]) - 1)
+        before, v = m.copy(), situation(step + 128 * plane, plane, phase)
+        for turn in range(turns):
+            heard = run(told, features(m * (turn_of < turn)), v)
+            said = run(t, features(before), v, heard, skip_first=False)
+            said, trust = np.split(said, [3 * len(tops)], 2)
+            said = said.reshape(*q.shape[:2], 3, -1).transpose(2, 0, 1, 3) + own(t, before)
+            foretold = run(forecast, features(before)[:, :, : trust.shape[2]], v).clip(-2047, 2047)
+            said[1, :, :, : trust.shape[2]] += foretold * trust.clip(0, 127) >> 5
+            chance = chances(t, said)
+            here = (np.indices(q.shape[:2]).sum(0) % 2 == phase)[:, :, None] & (tops > plane)
+            here = here & (turn_of == turn)
+            place = np.array(np.nonzero(here[:, :, ranks]))  # in order
+            place[2] = ranks[place[2]]
+            kind = np.where(m != 0, 2, chance[0] < 256)[tuple(place)]
+            likely, rare, old = (tuple(place[:, kind == k]) for k in range(3))
+            ones = np.append(coder.bits(chance[0][likely]), in_groups(coder, chance[0][rare]))
+            new = tuple(np.append(likely, rare, 1)[:, ones])
+            # 4 |q| + 2 becomes 4 |q| + 1 or 4 |q| + 3
+            m[old] += np.sign(m[old]) * (2 * coder.bits(chance[2][old]) - 1)
+            m[new] = 3 * (2 * coder.bits(chance[1][new]) - 1)
     return np.sign(m) * (np.abs(m) // 2)
 
 
-def in_groups(coder: RangeDecoder, chance: np.ndarray) -> np.ndarray:
+def in_groups(coder: Decoder, chance: Array) -> Array:
     """Rare bits; step 3 of section 19."""
     group = np.arange(len(chance)) % max(1, -(-len(chance) // 32))
     sums = np.bincount(group, chance).astype(int)
@@ -171,17 +176,12 @@ def in_groups(coder: RangeDecoder, chance: np.ndarray) -> np.ndarray:
     return np.bincount(ones, minlength=len(chance)) > 0
 
 
-def decode_stages(
-    t: Tensors, payloads: list[bytes], h: int, w: int, step: int, last: int
-) -> np.ndarray:
-    """Twice the middles (h, w, C) of a segment of which these stages are known; section 19.
-
-    `last` is the last plane of the last payload.
-    """
+def decode_stages(t: Tensors, payloads: list[bytes], h: int, w: int, step: int, last: int) -> Array:
+    """Twice the middles (h, w, C) of a segment, these stages ending with plane last; section 19."""
     channels = t["own.lead"].shape[1]
     tops, q = np.zeros(channels, int), np.zeros((h, w, channels), np.int64)
     for stage, payload in enumerate(payloads):
-        coder, end = RangeDecoder(payload), last + len(payloads) - 1 - stage
+        coder, end = Decoder(payload), last + len(payloads) - 1 - stage
         first = end
         if stage == 0:
             for plane in range(13):

@@ -542,7 +542,7 @@ def test_payloads_that_no_encoder_writes_are_refused() -> None:
         except DamagedChunk:
             known = None
         try:
-            one = decoder.RangeDecoder(bytes(payload))
+            one = decoder.Decoder(bytes(payload))
             found = one.bits(chances).tolist()
             one.end()
         except decoder.Impossible:

@@ -61,15 +61,16 @@ def test_the_planes_twin_equals_the_exact_network(
     asked = question(q, tops, step, plane, phase)
     batch = Question(*(part[None] for part in asked))
     with torch.no_grad():
-        (logits,) = twin(batch.size, batch.sign, batch.done, batch.situation)
+        (logits,) = twin(batch.size, batch.sign, batch.done, batch.after, batch.situation)
     model = PlaneModel({**twin.export(), **no_tops(channels)}, channels)
     where = chequer(7, 9, phase)
     done = asked.done[..., 0].numpy()
     for active in (torch.arange(channels), torch.from_numpy(np.flatnonzero(tops > plane))):
         if plane and not len(active):
             continue
-        size, sign = asked.size[..., active], asked.sign[..., active]
-        exact = plane_outputs(model.network, size, sign, done, where, active, asked.situation)
+        size, sign, after = (x[..., active] for x in (asked.size, asked.sign, asked.after))
+        at = asked.situation
+        exact = plane_outputs(model.network, size, sign, done, after, where, active, at, plane)
         found = logits[:, active].permute(2, 3, 0, 1)[torch.from_numpy(where)]
         assert exact.equal(found * 2**OUTPUT_BITS)
     assert len(exact.unique()) > 40
@@ -99,7 +100,7 @@ def test_questions_are_what_the_coder_codes(monkeypatch: pytest.MonkeyPatch) -> 
             asked = question(q, tops, step, plane, phase)
             batch = Question(*(part[None] for part in asked))
             with torch.no_grad():
-                (logits,) = twin(batch.size, batch.sign, batch.done, batch.situation)
+                (logits,) = twin(batch.size, batch.sign, batch.done, batch.after, batch.situation)
             logits = logits.permute(0, 2, 3, 1)
             chances = torch.sigmoid(torch.where(asked.answer, logits, -logits))[asked.asked]
             total -= float(chances.clamp(2**-16, 1 - 2**-16).log2().sum())

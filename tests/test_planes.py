@@ -21,6 +21,7 @@ from nncodec.entropy.plane_network import (
     DECISIONS,
     LARGEST,
     LARGEST_FORECAST,
+    LATE,
     OWN_SHIFT,
     PER_OCTAVE,
     PHASES,
@@ -30,12 +31,13 @@ from nncodec.entropy.plane_network import (
     SITUATIONS,
     TENT,
     TRUST_SHIFT,
+    TURNS,
     WEIGHT,
     PlaneNetwork,
-    View,
     chequer,
     situation,
 )
+from nncodec.entropy.plane_view import View
 from nncodec.entropy.planes import PlaneModel
 from nncodec.entropy.products import wide
 from nncodec.entropy.weights import build_planes
@@ -190,28 +192,18 @@ Evaluation = tuple[list[int], NDArray[np.float32], int, list[int]]
 
 
 @pytest.fixture
-def processors() -> Iterator[None]:
-    """A process that computes with as many threads afterwards as before."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def evaluations(monkeypatch: pytest.MonkeyPatch, processors: None) -> list[Evaluation]:
-    """Notes what every evaluation of the network is given: channels, middles, colour, situation.
-
-    With one thread, so that they come one after another.
-    """
-    torch.set_num_threads(1)
+def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[Evaluation]:
+    """Notes what every evaluation of the network is given: channels, middles, colour, situation."""
     noted: list[Evaluation] = []
 
     class Noting(View):
-        def __init__(self, network: PlaneNetwork, board: Board, active: Any, middles: Any) -> None:
-            super().__init__(network, board, active, middles)
+        def __init__(
+            self, network: PlaneNetwork, board: Board, active: Any, middles: Any, plane: int
+        ) -> None:
+            super().__init__(network, board, active, middles, plane)
             self.active = active.tolist()
 
-        def __call__(self, colour: int, at: Tensor) -> Tensor:
+        def __call__(self, colour: int, at: Tensor) -> Iterator[tuple[slice, Tensor]]:
             seen = self._board.gather(self._middle.numpy()).copy()
             noted.append((self.active, seen, colour, at.tolist()))
             return super().__call__(colour, at)
@@ -231,9 +223,10 @@ def test_no_evaluation_sees_what_is_decoded_later(
     coded = model.predicted(latent)
     tops = np.array([int(top).bit_length() for top in np.abs(coded).max((0, 1))])
     assert len(evaluations) == PHASES * tops.max()
+    turns = [TURNS] * LATE + [1] * MAX_TOP
     for number, (active, seen, colour, at) in enumerate(evaluations):
         plane, phase = tops.max() - 1 - number // PHASES, number % PHASES
-        ranks = sorted(np.flatnonzero(tops > plane), key=lambda channel: -tops[channel])
+        ranks = sorted(np.flatnonzero(tops > plane), key=lambda c: (c % turns[plane], -tops[c]))
         assert active == ranks
         assert colour == phase
         done = chequer(6, 5, 0)[..., None] & (phase == 1)
@@ -250,9 +243,8 @@ def test_no_evaluation_sees_what_is_decoded_later(
         assert mine[1].tolist() == theirs[1].tolist()
 
 
-def test_planes_come_out_alike_side_by_side(
-    models: dict[int, PlaneModel], processors: None
-) -> None:
+@pytest.mark.usefixtures("restored")
+def test_threads_stay_as_many_and_make_the_same(models: dict[int, PlaneModel]) -> None:
     latent = random_latent(np.random.default_rng(4), 9, 8, 5)
     payloads, left = [], []
     for threads in (1, 2, 3):
@@ -300,9 +292,18 @@ def test_a_situation_lies_between_two_supporting_points() -> None:
 
 
 def reference(
-    tensors: dict[str, Tensor], size: Cube, sign: Cube, done: list[list[bool]], at: list[int]
+    tensors: dict[str, Tensor],
+    size: Cube,
+    sign: Cube,
+    done: list[list[bool]],
+    later: Cube,
+    at: list[int],
+    turns: int,
 ) -> Cube:
-    """The outputs of the network at all positions, (h, w, 3 * C), of all channels."""
+    """The outputs of the network at all positions, (h, w, 3 * C), of all channels.
+
+    ``later`` (h, w, C) are the middles that are known when the next of so many ``turns`` come.
+    """
     height, width, channels = len(size), len(size[0]), len(size[0][0])
 
     def clip(x: int, bound: int) -> int:
@@ -324,9 +325,17 @@ def reference(
         for c in range(channels):
             unit = 2 * size[y][x][c] + 1 if done[y][x] else 4 * size[y][x][c] + 2
             exact[y][x][c] = unit * sign[y][x][c]
-    values = [[[clip(v, LARGEST["value"]) for v in row] for row in line] for line in exact]
-    sizes = [[[logarithm(min(abs(v), 63)) for v in row] for row in line] for line in exact]
-    state = [[values[y][x] + sizes[y][x] for x in range(width)] for y in range(height)]
+
+    def features(middles: Cube) -> tuple[Cube, Cube]:
+        values = [[[clip(v, LARGEST["value"]) for v in row] for row in line] for line in middles]
+        sizes = [[[logarithm(min(abs(v), 63)) for v in row] for row in line] for line in middles]
+        return values, sizes
+
+    def side_by_side(values: Cube, sizes: Cube) -> Cube:
+        return [[values[y][x] + sizes[y][x] for x in range(width)] for y in range(height)]
+
+    values, sizes = features(exact)
+    state = side_by_side(values, sizes)
     count = sum(key.endswith(".shift") and key[0].isdigit() for key in tensors)
 
     def layer(name: str, state: Cube, *, last: bool) -> Cube:
@@ -348,8 +357,25 @@ def reference(
                 after[y][x][o] = result
         return after
 
-    for number in range(count):
-        state = layer(str(number), state, last=number == count - 1)
+    for number in range(count - 1):
+        state = layer(str(number), state, last=False)
+    said = []
+    for turn in range(turns):
+        heard = [[[v * (c % turns < turn) for c, v in enumerate(r)] for r in q] for q in later]
+        told = layer("told", side_by_side(*features(heard)), last=True)
+        added = [[[0] * len(told[0][0]) for _ in range(width)] for _ in range(height)]
+        for y, x in places:
+            sums = (a + b for a, b in zip(state[y][x], told[y][x], strict=True))
+            added[y][x] = [min(max(total, 0), TOP) for total in sums]
+        said.append(layer(str(count - 1), added, last=True))
+    whose = [*range(channels)] * DECISIONS + [*range(channels)]  # decisions, then trust
+    state = [
+        [
+            [said[c % turns][y][x][o] for o, c in enumerate(whose[: len(said[0][y][x])])]
+            for x in range(width)
+        ]
+        for y in range(height)
+    ]
     forecast = layer("forecast", values, last=True)
     for y, x in places:
         for c, foretold in enumerate(forecast[y][x]):
@@ -373,7 +399,7 @@ def reference(
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(0, 2**32 - 1))
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 6), st.integers(0, 2**32 - 1))
 def test_the_network_is_python_s_integers(
     plane_tensors: Made,
     plane_outputs: Callable[..., Tensor],
@@ -390,13 +416,19 @@ def test_the_network_is_python_s_integers(
     active = np.flatnonzero(rng.permutation(channels) <= rng.integers(channels))
     size = np.rint(rng.exponential(rng.choice([1, 8]), (height, width, channels))).astype(int)
     sign = np.sign(size) * rng.choice([-1, 1], size.shape)
+    later = np.rint(rng.laplace(size=size.shape) * 9).astype(int)
     others = np.setdiff1d(np.arange(channels), active)
-    size[..., others] = sign[..., others] = 0
+    size[..., others] = sign[..., others] = later[..., others] = 0
     done, where = rng.random((2, height, width)) < 0.5
     where[rng.integers(height), rng.integers(width)] = True
-    at = situation(*(int(x) for x in rng.integers(0, (2048, MAX_TOP, PHASES))))
+    step, plane, phase = (int(x) for x in rng.integers(0, (2048, rng.choice([2, 13]), PHASES)))
+    at = situation(step, plane, phase)
     expected = np.array(
-        reference(tensors, size.tolist(), sign.tolist(), done.tolist(), at.tolist())
+        reference(
+            tensors,
+            *(x.tolist() for x in (size, sign, done, later, at)),
+            turns=TURNS if plane < LATE else 1,
+        )
     ).reshape(height, width, DECISIONS, channels)[where][..., active]
     for dtype in CARRIERS:
         outputs = plane_outputs(
@@ -404,9 +436,11 @@ def test_the_network_is_python_s_integers(
             torch.from_numpy(size[..., active]),
             torch.from_numpy(sign[..., active]),
             done,
+            torch.from_numpy(later[..., active]),
             where,
             torch.from_numpy(active),
             at,
+            plane,
         )
         assert outputs.dtype == wide(dtype)
         assert outputs.tolist() == expected.tolist()
@@ -463,7 +497,7 @@ def test_the_tensors_as_they_are_fit(plane_tensors: Made) -> None:
         ("own.lead", None, "own.lead is missing"),
         ("forecast.shift", None, "forecast.shift is missing"),
         ("forecast.weight", torch.zeros(2, 2, 3, 3), "forecast.weight is torch.float32"),
-        ("forecast.weight", torch.zeros(2, 2, 5, 5, dtype=torch.int8), "the forecast's weight is"),
+        ("forecast.weight", torch.zeros(2, 2, 5, 5, dtype=torch.int8), "forecast.weight is"),
         (
             "forecast.weight",
             torch.zeros(2, 1, 3, 3, dtype=torch.int8),
@@ -472,6 +506,12 @@ def test_the_tensors_as_they_are_fit(plane_tensors: Made) -> None:
         ("forecast.bias", torch.zeros(64, 3, dtype=torch.int32), "layer forecast's bias is"),
         ("forecast.skip", torch.tensor(True), "forecast.skip is true, but nothing skips"),
         ("forecast.what", torch.tensor(1), "forecast.what has no place"),
+        ("told.shift", None, "told.shift is missing"),
+        ("told.weight", torch.zeros(8, 7, 1, 1, dtype=torch.int8), "layer told's weight is"),
+        ("told.weight", torch.zeros(8, 8, 3, 3, dtype=torch.int8), "told.weight is"),
+        ("told.bias", torch.zeros(64, 9, dtype=torch.int32), "layer told's bias is"),
+        ("told.skip", torch.tensor(True), "told.skip is true, but nothing skips"),
+        ("2.weight", torch.zeros(14, 8, 3, 3, dtype=torch.int8), r"look at \[1, 3, 3\] positions"),
         ("means", None, "means is missing"),
         (
             "means",

@@ -38,22 +38,6 @@ class Coder(ABC):
         return DamagedChunk(f"{self.name} holds bits that cannot have been coded")
 
 
-class Recorder(Coder):
-    """Keeps the batches of bits, ready to be coded later."""
-
-    def __init__(self) -> None:
-        self._batches: list[tuple[Symbols, Probabilities]] = []
-
-    def code(self, chances: Chances, bits: Bits) -> Bits:
-        self._batches.append((bits.astype(np.int32), probabilities(chances)))
-        return bits
-
-    def replay(self, encoder: "Encoder") -> None:
-        """Code all of them."""
-        for batch in self._batches:
-            encoder.add(*batch)
-
-
 class Encoder(Coder):
     """Takes bits in batches; :meth:`finish` gives the bytes."""
 

@@ -13,7 +13,6 @@ plain matrix products: no Winograd or Fourier transform, no TF32, no bfloat16. (
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -193,17 +192,6 @@ class Prepared:
             rows = padded[:, i : i + height][:, down]
             seen = [rows[:, :, j : j + width][:, :, across] for j in range(size)]
             yield torch.cat(seen, -1, out=row).reshape(-1, size * channels)
-
-
-@contextmanager
-def single_threads(count: int) -> Iterator[Executor]:
-    """Threads that compute on one processor each."""
-    processors = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(count, initializer=lambda: torch.set_num_threads(1)) as pool:
-            yield pool
-    finally:  # the last word on this is what threads to come begin with
-        torch.set_num_threads(processors)
 
 
 @contextmanager

@@ -4,9 +4,10 @@ An element is a sequence of decisions, each halving what is left of it (the resi
 Toderici et al. 2015, with the decisions of an embedded wavelet coder, Shapiro 1993): from the most
 significant plane down, whether it becomes other than zero, its sign when it does, and one more
 binary digit of its magnitude in every plane after that. A plane is coded on one colour of a
-checkerboard and then on the other. One evaluation of a network gives the chances of all decisions
-of such a half from what is known of all elements: earlier planes everywhere, and this plane on the
-other colour.
+checkerboard and then on the other. A network gives the chances of the decisions of such a half
+from what is known of all elements: earlier planes everywhere, and this plane on the other colour.
+In the last planes, which hold nearly all bits, channels take turns: at each position, the later
+ones are told what has become of the earlier.
 
 Channels differ in their largest value: their top planes are sent first, and a channel takes part
 in coding and in the network's arithmetic from its top plane on only. Those with the most planes
@@ -16,7 +17,7 @@ Of channels that are means of blocks, not the elements are coded, but how far th
 others predict (:mod:`.pyramid`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -24,10 +25,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .board import COLOURS, Board
-from .coder import Bits, Chances, Coder, Decoder, Encoder, Recorder
+from .coder import Bits, Chances, Coder, Decoder, Encoder
 from .digits import MAX_TOP, Latent, Partial, halves, ranking, refined, tops_of
 from .groups import RARE, code_rare
-from .network import exact_arithmetic, single_threads
+from .network import exact_arithmetic
 from .plane_network import (
     DECISIONS,
     REFINE,
@@ -35,9 +36,9 @@ from .plane_network import (
     SIGNIFICANT,
     TENT,
     PlaneNetwork,
-    View,
     situation,
 )
+from .plane_view import View, by_turns
 from .pyramid import Pyramid
 
 FIRST = 3  # half units: the middle of what an element lies in when it is first known not to be 0
@@ -86,47 +87,23 @@ class PlaneModel:
         """
         coded = self.predicted(latent)
         tops = tops_of(np.abs(coded).max((0, 1)))
-        planes = range(max(int(tops.max()), stages))[::-1]
+        order = ranking(tops)
+        board = Board(*latent.shape[:2])
+        ranked = board.lay(coded[..., order], np.int16)
         payloads: list[bytes] = []
         coder = Encoder()
         self._code_tops(coder, tops, step)
-        for plane, decisions in zip(
-            planes, self._decisions(coded, tops, step, planes), strict=True
-        ):
-            decisions.replay(coder)
-            if plane < stages and (payloads or coder.size >= least or plane == 0):
-                payloads.append(coder.finish())
-                coder = Encoder()
-        return payloads
-
-    def _decisions(
-        self, latent: Latent, tops: NDArray[np.uint8], step: int, planes: Sequence[int]
-    ) -> list[Recorder]:
-        """What is to be coded in each plane.
-
-        Who knows all of a latent need not wait for one plane to code the next: torch's threads each
-        take one, instead of parts of all products.
-        """
-        order = ranking(tops)
-        board = Board(*latent.shape[:2])
-        ranked = board.lay(latent[..., order], np.int16)
-
-        def decisions(plane: int) -> Recorder:
-            recorder = Recorder()
-            active = order[: np.count_nonzero(tops > plane)]
-            if len(active):
-                truth = ranked[:, : len(active)]
-                middles, due = halves(truth, plane)
-                self._code_plane(recorder, board, active, middles, due, plane, step)
-            return recorder
-
-        threads = torch.get_num_threads()
         with exact_arithmetic(self.network.device):
-            if threads == 1:
-                return [*map(decisions, planes)]
-            # That switch of the whole process stays as it is until the last thread has ended.
-            with single_threads(threads) as pool:  # the last planes, which take longest, first
-                return [*pool.map(decisions, planes[::-1])][::-1]
+            for plane in range(max(int(tops.max()), stages))[::-1]:
+                active = order[: np.count_nonzero(tops > plane)]
+                if len(active):
+                    columns = by_turns(active, plane)
+                    middles, due = halves(ranked.take(columns, 1), plane)
+                    self._code_plane(coder, board, active[columns], middles, due, plane, step)
+                if plane < stages and (payloads or coder.size >= least or plane == 0):
+                    payloads.append(coder.finish())
+                    coder = Encoder()
+        return payloads
 
     def decode(self, data: bytes, known: "Partial", step: int, last: int, name: str) -> "Partial":
         """What is known with a stage more, whose last plane is ``last``.
@@ -144,9 +121,10 @@ class PlaneModel:
         with exact_arithmetic(self.network.device):
             for plane in range(first, last - 1, -1):
                 active = order[: np.count_nonzero(tops > plane)]
-                middles = 2 * found[:, : len(active)]  # the same in half units of this plane
-                self._code_plane(coder, board, active, middles, None, plane, step)
-                found[:, : len(active)] = middles
+                columns = by_turns(active, plane)
+                middles = 2 * found.take(columns, 1)  # the same in half units of this plane
+                self._code_plane(coder, board, active[columns], middles, None, plane, step)
+                found[:, columns] = middles
         coder.finish()
         ranked = board.gather(found) / 2  # less the half that is not known
         return Partial(ranked.astype(np.int16), tops, known.stages + 1)
@@ -155,22 +133,27 @@ class PlaneModel:
         """The chances out of 2^16 of all decisions of a plane, (3 decisions, h, w, C).
 
         What is coded of a latent (h, w, C) is so with these, and would be were every channel to
-        take part, whatever its top plane. The planes above are known, and each colour sees the one
-        before as it is.
+        take part, whatever its top plane. The planes above are known, and each turn sees those
+        before as they are.
         """
         board = Board(*latent.shape[:2])
-        middles, due = halves(board.lay(self.predicted(latent), np.int16), plane)
+        channels = by_turns(np.arange(latent.shape[2]), plane)
+        coded = self.predicted(latent)[..., channels]
+        middles, due = halves(board.lay(coded, np.int16), plane)
         found = [np.zeros(middles.shape, np.uint16) for _ in range(DECISIONS)]
         with exact_arithmetic(self.network.device):
-            view = View(self.network, board, np.arange(latent.shape[2]), middles)
+            view = View(self.network, board, channels, middles, plane)
             for colour in range(COLOURS):
                 if colour > 0:
-                    middles[board.row(0)] = due[board.row(0)]
                     view.see(0)
-                outputs = view(colour, situation(step, plane, colour)).cpu().numpy()
-                for rows, decision in zip(found, outputs, strict=True):
-                    rows[board.run(colour)] = self._chances(decision)
-        return np.stack([board.gather(rows) for rows in found])
+                here = board.run(colour)
+                for columns, outputs in view(colour, situation(step, plane, colour)):
+                    middles[here, columns] = due[here, columns]
+                    for rows, decision in zip(found, outputs.cpu().numpy(), strict=True):
+                        rows[here, columns] = self._chances(decision)
+        chances = np.empty((DECISIONS, *latent.shape), np.uint16)
+        chances[..., channels] = [board.gather(rows) for rows in found]
+        return chances
 
     def _code_tops(self, coder: Coder, tops: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
         """Code how many planes each channel has, (C,): one more or not, as long as there are."""
@@ -197,18 +180,21 @@ class PlaneModel:
         The ``middles`` (2 * length, active), on the board and in half units of this plane, become
         those of :func:`refined`: what they are ``due`` to become, if that is known.
         """
-        view = View(self.network, board, active, middles)
+        view = View(self.network, board, active, middles, plane)
         for colour in range(COLOURS):
             if not board.inside[colour].any():  # one position has one colour
                 continue
             if colour > 0:
                 view.see(0)
-            outputs = view(colour, situation(step, plane, colour)).cpu().numpy()
             here = board.run(colour)
-            wanted = None if due is None else due[here]
-            self._code_colour(coder, outputs, board.inside[colour], middles[here], wanted)
+            for columns, outputs in view(colour, situation(step, plane, colour)):
+                part = here, columns
+                known = np.ascontiguousarray(middles[part])
+                wanted = None if due is None else due[part]
+                self._code_turn(coder, outputs.cpu().numpy(), board.inside[colour], known, wanted)
+                middles[part] = known
 
-    def _code_colour(
+    def _code_turn(
         self,
         coder: Coder,
         outputs: NDArray[np.float32],

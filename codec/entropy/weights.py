@@ -10,8 +10,8 @@ from nncodec.formats.errors import WeightsError
 from .board import SQUARE
 from .context import PHASES, ContextModel
 from .digits import MAX_TOP
-from .network import exact_device
-from .plane_network import DECISIONS, FORECAST, SITUATIONS
+from .network import exact_device, layers_of
+from .plane_network import DECISIONS, FORECAST, SITUATIONS, TOLD
 from .planes import PlaneModel
 from .products import quickest
 from .pyramid import AROUND, FOUR, NEAR
@@ -65,9 +65,16 @@ def build_planes(
     own = {key: tensor for key, tensor in tensors.items() if key in OWN}
     try:
         rest = {key: tensor for key, tensor in tensors.items() if key not in OWN}
-        forecast = {key: rest.pop(key) for key in [*rest] if key.startswith(FORECAST)}
-        foretold = check_forecast(forecast, channels)
+        forecast, told = (
+            {key: rest.pop(key) for key in [*rest] if key.startswith(prefix)}
+            for prefix in (FORECAST, TOLD)
+        )
+        foretold = check_single(forecast, FORECAST, None, 3)
+        require(foretold <= channels, f"the forecast is of {foretold} channels")
         check_network(rest, SITUATIONS, 2 * channels, DECISIONS * channels + foretold)
+        width = check_single(told, TOLD, 2 * channels, 1)
+        last = layers_of(rest)[-1].weight.shape[1]
+        require(width == last, f"{TOLD}weight has {width} outputs, the last layer {last} inputs")
         require(not rest["0.skip"], "0.skip is true, but nothing skips the first layer")
         for key in OWN:
             require(key in own, f"{key} is missing")
@@ -88,15 +95,20 @@ def build_planes(
         raise WeightsError(f"{name}: {error}; these are no weights of a plane model") from None
 
 
-def check_forecast(tensors: Mapping[str, Tensor], channels: int) -> int:
-    """Check a plane model's layer that foretells signs; returns of how many channels."""
-    check_types(tensors, [FORECAST + part for part in PARTS])
-    require(
-        not tensors[FORECAST + "skip"], f"{FORECAST}skip is true, but nothing skips the last layer"
-    )
-    shape = tensors[FORECAST + "weight"].shape
-    outputs = check_layer(tensors, FORECAST.rstrip("."), SITUATIONS, shape[0] if shape else 0)
-    require(shape[-1] <= 3 and outputs <= channels, f"the forecast's weight is {list(shape)}")
+def check_single(
+    tensors: Mapping[str, Tensor], prefix: str, inputs: int | None, largest: int
+) -> int:
+    """Check a plane model's layer beside the network; returns how many outputs it has.
+
+    It has as many inputs, if nobody says how many, and looks at squares of ``largest`` at most.
+    """
+    check_types(tensors, [prefix + part for part in PARTS])
+    require(not tensors[prefix + "skip"], f"{prefix}skip is true, but nothing skips this layer")
+    shape = tensors[prefix + "weight"].shape
+    if inputs is None:
+        inputs = shape[0] if shape else 0
+    outputs = check_layer(tensors, prefix.rstrip("."), SITUATIONS, inputs)
+    require(shape[-1] <= largest, f"{prefix}weight is {list(shape)}")
     return outputs
 
 

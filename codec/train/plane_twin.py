@@ -15,11 +15,16 @@ from nncodec.entropy.plane_network import (
     REFINE,
     SIGN,
     SITUATIONS,
+    TOLD,
+    TURNS,
     WEIGHT,
     features,
+    lead,
+    middle,
 )
 
 from .quantized import (
+    HIDDEN_BITS,
     OUTPUT_BITS,
     QuantizedConv,
     QuantizedNetwork,
@@ -57,26 +62,35 @@ class PlaneTwin(nn.Module):
                 QuantizedConv(width, DECISIONS * channels + foretold, 1, s, total=w, last=True),
             ]
         )
+        self.told = QuantizedConv(
+            2 * channels, width, 1, s, places=PLACES, total=w, last=True, out_places=HIDDEN_BITS
+        )
         self.forecast = QuantizedConv(foretold, foretold, 3, s, places=PLACES, total=w, last=True)
         self.trunk.convolutions[-1].bias.data[:, DECISIONS * channels :] = TRUST / KINDS
         self.own = nn.Parameter(torch.zeros(DECISIONS, channels, 1, 3, 3))
         self.lead = nn.Parameter(torch.zeros(DECISIONS, channels))
 
-    def forward(self, size: Tensor, sign: Tensor, done: Tensor, at: Tensor) -> Tensor:
+    def forward(
+        self, size: Tensor, sign: Tensor, done: Tensor, after: Tensor, at: Tensor
+    ) -> Tensor:
         """Logits (n, 3, C, h, w) for size and sign (n, h, w, C), situations ``at`` (n, S).
 
-        What is known is looked at on the CPU, the network is where its weights are.
+        ``after`` (n, h, w, C) are the middles with this plane, of which later turns are told. What
+        is known is looked at on the CPU, the network is where its weights are.
         """
         device = self.lead.device
-        value, magnitude, ahead = (
-            x.permute(0, 3, 1, 2).to(device) for x in features(size, sign, done)
+        before = middle(size, sign, done)
+        value, magnitude, ahead, *heard = (
+            x.permute(0, 3, 1, 2).to(device)
+            for x in (*features(before), lead(before).float(), *features(after))
         )
-        seen = torch.cat([value, magnitude], 1) * 2.0**-PLACES
         at = at.float().to(device)
-        trunk, trust = self.trunk(seen, at).tensor_split([DECISIONS * self.channels], 1)
+        seen = torch.cat([value, magnitude], 1) * 2.0**-PLACES
+        said = self.said(seen, torch.cat(heard, 1) * 2.0**-PLACES, at)
+        trunk, trust = said.tensor_split([DECISIONS * self.channels], 1)
         count, _, height, width = trunk.shape
         trunk = trunk.reshape(count, DECISIONS, self.channels, height, width)
-        own, lead = (
+        own, ahead_by = (
             round_through(x, OWN_UNIT).clamp(-127 * OWN_UNIT, 127 * OWN_UNIT)
             for x in (self.own, self.lead)
         )
@@ -84,13 +98,31 @@ class PlaneTwin(nn.Module):
             F.conv2d(source, own[i], padding=1, groups=self.channels)
             for i, source in enumerate((magnitude, value, magnitude))
         ]
-        leads = [lead[i][:, None, None] * ahead for i in range(DECISIONS)]
+        leads = [ahead_by[i][:, None, None] * ahead for i in range(DECISIONS)]
         leads[REFINE] = leads[REFINE] * value.sign()
         total = torch.stack(around, 1).float() + torch.stack(leads, 1)
         logits: Tensor = trunk + floor_through(total)
         forecast = self.forecast(seen[:, : self.foretold], at).clamp(-MOST, MOST)
         logits[:, SIGN, : self.foretold] += floor_through(forecast * trust.clamp(0, TOP * GRID))
         return logits
+
+    def said(self, seen: Tensor, heard: Tensor, at: Tensor) -> Tensor:
+        """The trunk's outputs for its inputs (n, 2 C, h, w), before this plane and with it."""
+        hidden, last = self.trunk.hidden(seen, at), self.trunk.convolutions[-1]
+        weight, bias = self.told.rounded()
+        sums = torch.zeros_like(hidden)
+        found, order = [], []
+        for turn in range(TURNS):
+            mine = torch.arange(turn, self.channels, TURNS)
+            told = self.told.finished(sums, bias, at)
+            x = (hidden + told).clamp(0, TOP * 2.0**-HIDDEN_BITS)
+            outputs = [mine + decision * self.channels for decision in range(DECISIONS)]
+            outputs.append(mine[mine < self.foretold] + DECISIONS * self.channels)
+            order.append(torch.cat(outputs))
+            found.append(last(x, at, order[-1].to(x.device)))
+            inputs = torch.cat([mine, mine + self.channels]).to(x.device)
+            sums = sums + F.conv2d(heard[:, inputs], weight[:, inputs])
+        return torch.cat(found, 1)[:, torch.cat(order).argsort().to(seen.device)]
 
     def export(self) -> dict[str, Tensor]:
         """The tensors of a plane model, less its table of top planes."""
@@ -101,6 +133,7 @@ class PlaneTwin(nn.Module):
         return {
             **self.trunk.export(),
             **{FORECAST + name: tensor for name, tensor in self.forecast.export().items()},
+            **{TOLD + name: tensor for name, tensor in self.told.export().items()},
             "own.weight": integers(self.own)[:, :, 0].permute(0, 2, 3, 1).contiguous(),
             "own.lead": integers(self.lead),
             "table": probability_table(),
@@ -110,6 +143,7 @@ class PlaneTwin(nn.Module):
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take the weights that the tensors of a plane model stand for."""
         self.trunk.restore(tensors)
-        self.forecast.restore({n: tensors[FORECAST + n] for n in ("weight", "bias", "shift")})
+        for layer, prefix in ((self.forecast, FORECAST), (self.told, TOLD)):
+            layer.restore({n: tensors[prefix + n] for n in ("weight", "bias", "shift")})
         self.own.copy_(tensors["own.weight"].permute(0, 3, 1, 2)[:, :, None] * OWN_UNIT)
         self.lead.copy_(tensors["own.lead"] * OWN_UNIT)

@@ -16,11 +16,13 @@ from nncodec import weights as shipped
 from nncodec.checkpoint import build_transform, parse_tensors, read
 from nncodec.entropy.digits import MAX_TOP, Latent, tops_of
 from nncodec.entropy.plane_network import (
+    LATE,
     PER_OCTAVE,
     PHASES,
     SITUATIONS,
     TENT,
     chequer,
+    middle,
     situation,
 )
 from nncodec.entropy.planes import PlaneModel
@@ -63,6 +65,7 @@ class Question(NamedTuple):
     size: Tensor  # (h, w, C)
     sign: Tensor  # (h, w, C)
     done: Tensor  # (h, w, 1)
+    after: Tensor  # (h, w, C), the middles with this plane, of which later turns are told
     situation: Tensor  # (S,)
     asked: Tensor  # (3 decisions, h, w, C)
     answer: Tensor  # (3 decisions, h, w, C)
@@ -82,10 +85,12 @@ def question(
     known = torch.where(done, fine, size >> (plane + 1))
     active = where & (torch.from_numpy(tops) > plane)
     zero, new = known == 0, (known == 0) & (fine > 0)
+    after = middle(fine, sign * (fine > 0), torch.ones_like(done))
     return Question(
         known,
         sign * (known > 0),
         done,
+        after if plane < LATE else torch.zeros_like(after),
         situation(step, plane, phase),
         torch.stack([zero & active, new & active, ~zero & active]),
         torch.stack([fine > 0, sign > 0, fine % 2 == 1]),
@@ -170,7 +175,7 @@ class PlanesRecipe(OnLatents[Config]):
         """Mean bits per pixel."""
         batch = self.draw()
         with self.autocast():
-            logits = self.network(batch.size, batch.sign, batch.done, batch.situation)
+            logits = self.network(batch.size, batch.sign, batch.done, batch.after, batch.situation)
         asked, answer, weight = (
             x.to(self.device) for x in (batch.asked, batch.answer, batch.weight)
         )

@@ -35,6 +35,7 @@ class QuantizedConv(nn.Module):
         places: int = HIDDEN_BITS,
         total: int = 1,
         last: bool = False,
+        out_places: int = 0,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs, size, size))
@@ -44,8 +45,8 @@ class QuantizedConv(nn.Module):
             nn.init.zeros_(self.weight)
         self.places = places  # binary places of the inputs
         self.total = total  # what a situation's weights of one kind add up to
-        self.out_places = OUTPUT_BITS if last else HIDDEN_BITS
-        self.last = last
+        self.out_places = out_places or (OUTPUT_BITS if last else HIDDEN_BITS)
+        self.last = last  # no activation follows
         # Only activations can be added to activations: an input has other units.
         self.skip = not last and inputs == outputs and places == HIDDEN_BITS
         self.exact = True  # False: without rounding, to measure what it costs
@@ -56,25 +57,37 @@ class QuantizedConv(nn.Module):
         least = max(0, self.out_places - self.places)
         return torch.floor(torch.log2((TOP + 0.49) / largest)).clamp(least, 12)
 
-    def forward(self, x: Tensor, situation: Tensor) -> Tensor:
-        """Map (n, inputs, h, w) to (n, outputs, h, w); ``situation`` (n, steps): as in Layer."""
+    def forward(
+        self, x: Tensor, situation: Tensor, outputs: Tensor | slice = slice(None)
+    ) -> Tensor:
+        """Map (n, inputs, h, w) to (n, outputs, h, w); ``situation`` (n, steps): as in Layer.
+
+        Of a layer without a skip, only some of the outputs may be wanted.
+        """
+        weight, bias = (x[outputs] for x in self.rounded())
+        result = self.finished(F.conv2d(x, weight, padding=weight.shape[-1] // 2), bias, situation)
+        if self.skip:
+            result = result + x
+        return result if self.last else result.clamp(0, TOP * 2.0**-HIDDEN_BITS)
+
+    def rounded(self) -> tuple[Tensor, Tensor]:
+        """The weights, and the biases (outputs, steps), of integers."""
         weight: Tensor = self.weight
-        bias = self.bias / self.total
+        bias = self.bias.T / self.total
         if self.exact:
             unit = torch.exp2(-self.exponents())
             grid = unit[:, None, None, None]
             weight = weight + ((weight / grid).round().clamp(-TOP, TOP) * grid - weight).detach()
-            fine = unit * 2.0**-self.places
+            fine = unit[:, None] * 2.0**-self.places
             bias = bias + ((bias / fine).round() * fine - bias).detach()
-        result = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
-        with torch.autocast(x.device.type, enabled=False):
-            shown = situation.float() @ bias
-        result = result.float() + shown[:, :, None, None]
-        if self.exact:
-            result = round_through(result, 2.0**-self.out_places)
-        if self.skip:
-            result = result + x
-        return result if self.last else result.clamp(0, TOP * 2.0**-HIDDEN_BITS)
+        return weight, bias
+
+    def finished(self, sums: Tensor, bias: Tensor, situation: Tensor) -> Tensor:
+        """Sums of products (n, outputs, h, w) with the biases of situations (n, steps), rounded."""
+        with torch.autocast(sums.device.type, enabled=False):
+            shown = situation.float() @ bias.T
+        result = sums.float() + shown[:, :, None, None]
+        return round_through(result, 2.0**-self.out_places) if self.exact else result
 
     def export(self) -> dict[str, Tensor]:
         """The integers that :class:`nncodec.entropy.network.Layer` holds."""
@@ -105,7 +118,12 @@ class QuantizedNetwork(nn.Module):
         self.convolutions = layers
 
     def forward(self, x: Tensor, situation: Tensor) -> Tensor:
-        for layer in self.layers:
+        last: Tensor = self.convolutions[-1](self.hidden(x, situation), situation)
+        return last
+
+    def hidden(self, x: Tensor, situation: Tensor) -> Tensor:
+        """What the last layer is given."""
+        for layer in self.convolutions[:-1]:
             x = layer(x, situation)
         return x
 
