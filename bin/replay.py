@@ -15,7 +15,8 @@ from nncodec.api import Codec
 from nncodec.entropy import planes
 from nncodec.entropy.board import Board
 from nncodec.entropy.network import IntegerNetwork
-from nncodec.entropy.plane_network import PlaneNetwork, View
+from nncodec.entropy.plane_network import PlaneNetwork
+from nncodec.entropy.plane_view import View
 
 Call = Callable[[], Tensor]
 
@@ -95,23 +96,35 @@ class Watched(View):
         board: Board,
         active: NDArray[np.intp],
         middles: NDArray[np.float32],
+        plane: int,
     ) -> None:
         given = middles.copy()
         self._asked: list[Callable[[View], Tensor | None]] = []
 
         def call() -> Tensor:
-            view = View(network, board, active, given)
+            view = View(network, board, active, given.copy(), plane)
             *_, last = [ask(view) for ask in self._asked]
             assert last is not None
             return last
 
         calls.append(call)
-        super().__init__(network, board, active, middles)
+        super().__init__(network, board, active, middles, plane)
 
     def see(self, colour: int) -> None:
         self._asked.append(lambda view: view.see(colour))
         super().see(colour)
 
-    def __call__(self, colour: int, at: Tensor) -> Tensor:
-        self._asked.append(lambda view: view(colour, at))
-        return super().__call__(colour, at)
+    def __call__(self, colour: int, at: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        here, after = self._board.run(colour), list[Tensor]()
+
+        def ask(view: View) -> Tensor:
+            said = []
+            for (columns, outputs), known in zip(view(colour, at), after, strict=True):
+                said.append(outputs)
+                view._told[here, columns] = known
+            return said[-1]
+
+        self._asked.append(ask)
+        for columns, outputs in super().__call__(colour, at):
+            yield columns, outputs
+            after.append(self._told[here, columns].clone())
