@@ -46,7 +46,8 @@ class Encoder(Coder):
         self._model = stream.model.Categorical(perfect=False)
 
     def code(self, chances: Chances, bits: Bits) -> Bits:
-        self.add(bits.astype(np.int32), probabilities(chances))
+        if len(chances):  # the library takes its time for none, too
+            self.add(bits.astype(np.int32), probabilities(chances))
         return bits
 
     def add(self, symbols: Symbols, chances: Probabilities) -> None:
@@ -81,6 +82,8 @@ class Decoder(Coder):
 
     def code(self, chances: Chances, bits: Bits) -> Bits:
         """The next bits, one for each chance. DamagedChunk if these bytes hold no such bits."""
+        if not len(chances):
+            return np.zeros(0, np.bool_)
         wanted = probabilities(chances)
         try:
             symbols: NDArray[np.int32] = self._coder.decode(self._model, wanted)

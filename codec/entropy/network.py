@@ -157,7 +157,7 @@ class Prepared:
 
     def bias(self, situation: Tensor) -> Tensor:
         """What is added to all sums, (outputs,), where ``situation`` (steps,) weighs the biases."""
-        return situation @ self.biases + self.half
+        return torch.addmv(self.half, self.biases.T, situation)
 
     def __call__(
         self, x: Tensor, situation: Tensor, down: slice = ALL, across: slice = ALL
@@ -196,7 +196,10 @@ class Prepared:
 
 @contextmanager
 def exact_arithmetic(device: torch.device) -> Iterator[None]:
-    """Full float32 products, whatever the program around has chosen for its own networks."""
+    """Full float32 products, whatever the program around has chosen for its own networks.
+
+    Nothing is kept for gradients: there are none.
+    """
     backends: list[Any] = [torch.backends.cuda, torch.backends.mkldnn]
     matmuls: list[Any] = [getattr(backend, "matmul", None) for backend in backends]
     matmuls = [m for m in matmuls if hasattr(m, "fp32_precision")]  # torch 2.9 and later
@@ -210,7 +213,7 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
             torch.set_float32_matmul_precision("highest")
         for matmul in matmuls:
             matmul.fp32_precision = "ieee"
-        with torch.autocast(device.type, enabled=False):
+        with torch.autocast(device.type, enabled=False), torch.inference_mode():
             yield
     finally:
         if general:

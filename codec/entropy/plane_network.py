@@ -168,4 +168,4 @@ class PlaneNetwork:
         self.own, self.ahead = (
             (weights * 2.0**-OWN_SHIFT).to(self.device, wide(dtype)) for weights in (around, ahead)
         )
-        self.logarithm = LOGARITHM.to(self.device, wide(dtype))
+        self.logarithm = LOGARITHM.to(self.device, dtype)

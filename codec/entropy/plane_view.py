@@ -100,24 +100,24 @@ class View:
         """Take in the middles of a colour: the trunk's features, and its products with them."""
         self._see(self._board.row(colour))
 
-    @torch.inference_mode()
     def _see(self, rows: slice) -> None:
-        middle, value = self._middle[rows], self._seen[SIGN, rows]
-        middle.copy_(self._told[rows])
+        middle = self._middle[rows].copy_(self._told[rows])
         features = self._features(middle)
-        value[:], magnitude = features.chunk(2, 1)
-        self._seen[SIGNIFICANT, rows] = self._seen[REFINE, rows] = magnitude
-        self._known[rows] = value.index_select(1, self._foretold).to(self._network.dtype)
+        value, size = features.chunk(2, 1)
+        self._seen[SIGN, rows] = value
+        self._seen[SIGNIFICANT, rows] = self._seen[REFINE, rows] = size
+        self._known[rows] = value.index_select(1, self._foretold)
         self._products[rows] = self._product(features, self._first)
 
     def _features(self, middle: Tensor) -> Tensor:
         """The values and sizes (n, 2 * channels) of middles (n, channels)."""
-        value = middle.clamp(-LARGEST["value"], LARGEST["value"])
-        entries = middle.abs().clamp_(max=len(LOGARITHM) - 1).int()
-        size = self._network.logarithm.index_select(0, entries.view(-1)).view(middle.shape)
-        return torch.cat([value, size], 1)
+        features = self._network.logarithm.new_empty(len(middle), 2 * middle.shape[1])
+        value, size = features.chunk(2, 1)
+        value.copy_(middle.clamp(-LARGEST["value"], LARGEST["value"]))
+        entries = middle.abs().clamp_(max=len(LOGARITHM) - 1).int().view(-1)
+        size.copy_(self._network.logarithm.index_select(0, entries).view(middle.shape))
+        return features
 
-    @torch.inference_mode()
     def __call__(self, colour: int, at: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """What is said of a colour's run in the situation ``at``, turn by turn.
 
@@ -131,9 +131,10 @@ class View:
         for columns, last, told, mine, signs in self._turns:
             x = told.shifted(heard, at).add_(hidden).clamp_(0, TOP)
             found = last.shifted(self._product(x, last), at)
-            outputs = around[..., columns]
-            found, trust = found.tensor_split([DECISIONS * outputs.shape[2]], 1)
-            outputs += found.reshape(len(found), DECISIONS, -1).transpose(0, 1)
+            own = around[..., columns]
+            found, trust = found.tensor_split([DECISIONS * own.shape[2]], 1)
+            found = found.reshape(len(found), DECISIONS, -1).transpose(0, 1)
+            outputs = torch.add(own, found, out=own.new_empty(own.shape))
             trusted = forecast[:, mine] * trust.clamp_(0, TOP)
             outputs[SIGN].index_add_(1, signs, trusted.mul_(2.0**-TRUST_SHIFT).floor_())
             yield columns, outputs

@@ -124,7 +124,7 @@ class PlaneModel:
                 columns = by_turns(active, plane)
                 middles = 2 * found.take(columns, 1)  # the same in half units of this plane
                 self._code_plane(coder, board, active[columns], middles, None, plane, step)
-                found[:, columns] = middles
+                found[:, : len(active)] = middles.take(columns.argsort(), 1)
         coder.finish()
         ranked = board.gather(found) / 2  # less the half that is not known
         return Partial(ranked.astype(np.int16), tops, known.stages + 1)
@@ -211,7 +211,7 @@ class PlaneModel:
 
         def wanted(places: NDArray[np.intp]) -> Latent:
             if due is None:  # what a decoder is given is of no account
-                return np.broadcast_to(np.int16(0), places.shape)
+                return np.zeros(places.shape, np.int16)
             return due.reshape(-1).take(places)
 
         zero = middles == 0
