@@ -14,7 +14,7 @@ from torch import Tensor
 from nncodec.api import Codec
 from nncodec.entropy import planes
 from nncodec.entropy.board import Board
-from nncodec.entropy.network import IntegerNetwork
+from nncodec.entropy.network import IntegerNetwork, exact_arithmetic
 from nncodec.entropy.plane_network import PlaneNetwork
 from nncodec.entropy.plane_view import View
 
@@ -102,8 +102,9 @@ class Watched(View):
         self._asked: list[Callable[[View], Tensor | None]] = []
 
         def call() -> Tensor:
-            view = View(network, board, active, given.copy(), plane)
-            *_, last = [ask(view) for ask in self._asked]
+            with exact_arithmetic(network.device):
+                view = View(network, board, active, given.copy(), plane)
+                *_, last = [ask(view) for ask in self._asked]
             assert last is not None
             return last
 

@@ -497,7 +497,7 @@ def test_the_tensors_as_they_are_fit(plane_tensors: Made) -> None:
         ("own.lead", None, "own.lead is missing"),
         ("forecast.shift", None, "forecast.shift is missing"),
         ("forecast.weight", torch.zeros(2, 2, 3, 3), "forecast.weight is torch.float32"),
-        ("forecast.weight", torch.zeros(2, 2, 5, 5, dtype=torch.int8), "forecast.weight is"),
+        ("forecast.weight", torch.zeros(2, 2, 5, 5, dtype=torch.int8), "the forecast's weight is"),
         (
             "forecast.weight",
             torch.zeros(2, 1, 3, 3, dtype=torch.int8),
@@ -508,7 +508,7 @@ def test_the_tensors_as_they_are_fit(plane_tensors: Made) -> None:
         ("forecast.what", torch.tensor(1), "forecast.what has no place"),
         ("told.shift", None, "told.shift is missing"),
         ("told.weight", torch.zeros(8, 7, 1, 1, dtype=torch.int8), "layer told's weight is"),
-        ("told.weight", torch.zeros(8, 8, 3, 3, dtype=torch.int8), "told.weight is"),
+        ("told.weight", torch.zeros(8, 8, 3, 3, dtype=torch.int8), "the told's weight is"),
         ("told.bias", torch.zeros(64, 9, dtype=torch.int32), "layer told's bias is"),
         ("told.skip", torch.tensor(True), "told.skip is true, but nothing skips"),
         ("2.weight", torch.zeros(14, 8, 3, 3, dtype=torch.int8), r"look at \[1, 3, 3\] positions"),

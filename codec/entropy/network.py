@@ -85,7 +85,6 @@ class IntegerNetwork:
         looks = [number for number, layer in enumerate(layers) if layer.weight.shape[-1] > 1]
         self._last_look = max(looks, default=len(layers) - 1)
 
-    @torch.inference_mode()
     def __call__(self, inputs: Tensor, step: int, where: Where = EVERYWHERE) -> Tensor:
         """Map integers (n, h, w, inputs) to integers (n, h', w', outputs), in any dtype.
 

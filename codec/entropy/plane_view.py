@@ -134,7 +134,8 @@ class View:
             own = around[..., columns]
             found, trust = found.tensor_split([DECISIONS * own.shape[2]], 1)
             found = found.reshape(len(found), DECISIONS, -1).transpose(0, 1)
-            outputs = torch.add(own, found, out=own.new_empty(own.shape))
+            outputs = own.new_empty(own.shape)  # else a decision's would lie in pieces
+            torch.add(own, found, out=outputs)
             trusted = forecast[:, mine] * trust.clamp_(0, TOP)
             outputs[SIGN].index_add_(1, signs, trusted.mul_(2.0**-TRUST_SHIFT).floor_())
             yield columns, outputs

@@ -107,8 +107,9 @@ def check_single(
     shape = tensors[prefix + "weight"].shape
     if inputs is None:
         inputs = shape[0] if shape else 0
-    outputs = check_layer(tensors, prefix.rstrip("."), SITUATIONS, inputs)
-    require(shape[-1] <= largest, f"{prefix}weight is {list(shape)}")
+    layer = prefix.rstrip(".")
+    outputs = check_layer(tensors, layer, SITUATIONS, inputs)
+    require(shape[-1] <= largest, f"the {layer}'s weight is {list(shape)}")
     return outputs
 
 

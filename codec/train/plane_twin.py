@@ -109,20 +109,21 @@ class PlaneTwin(nn.Module):
     def said(self, seen: Tensor, heard: Tensor, at: Tensor) -> Tensor:
         """The trunk's outputs for its inputs (n, 2 C, h, w), before this plane and with it."""
         hidden, last = self.trunk.hidden(seen, at), self.trunk.convolutions[-1]
-        weight, bias = self.told.rounded()
+        weight, bias = last.rounded()
+        told_weight, told_bias = self.told.rounded()
         sums = torch.zeros_like(hidden)
         found, order = [], []
         for turn in range(TURNS):
             mine = torch.arange(turn, self.channels, TURNS)
-            told = self.told.finished(sums, bias, at)
+            told = self.told.finished(sums, told_bias, at)
             x = (hidden + told).clamp(0, TOP * 2.0**-HIDDEN_BITS)
             outputs = [mine + decision * self.channels for decision in range(DECISIONS)]
             outputs.append(mine[mine < self.foretold] + DECISIONS * self.channels)
-            order.append(torch.cat(outputs))
-            found.append(last(x, at, order[-1].to(x.device)))
+            order.append(torch.cat(outputs).to(x.device))
+            found.append(last.finished(F.conv2d(x, weight[order[-1]]), bias[order[-1]], at))
             inputs = torch.cat([mine, mine + self.channels]).to(x.device)
-            sums = sums + F.conv2d(heard[:, inputs], weight[:, inputs])
-        return torch.cat(found, 1)[:, torch.cat(order).argsort().to(seen.device)]
+            sums = sums + F.conv2d(heard[:, inputs], told_weight[:, inputs])
+        return torch.cat(found, 1)[:, torch.cat(order).argsort()]
 
     def export(self) -> dict[str, Tensor]:
         """The tensors of a plane model, less its table of top planes."""

@@ -57,14 +57,9 @@ class QuantizedConv(nn.Module):
         least = max(0, self.out_places - self.places)
         return torch.floor(torch.log2((TOP + 0.49) / largest)).clamp(least, 12)
 
-    def forward(
-        self, x: Tensor, situation: Tensor, outputs: Tensor | slice = slice(None)
-    ) -> Tensor:
-        """Map (n, inputs, h, w) to (n, outputs, h, w); ``situation`` (n, steps): as in Layer.
-
-        Of a layer without a skip, only some of the outputs may be wanted.
-        """
-        weight, bias = (x[outputs] for x in self.rounded())
+    def forward(self, x: Tensor, situation: Tensor) -> Tensor:
+        """Map (n, inputs, h, w) to (n, outputs, h, w); ``situation`` (n, steps): as in Layer."""
+        weight, bias = self.rounded()
         result = self.finished(F.conv2d(x, weight, padding=weight.shape[-1] // 2), bias, situation)
         if self.skip:
             result = result + x
