@@ -317,6 +317,7 @@ def bitplane(tmp_path_factory: pytest.TempPathFactory, plane_tensors: PlaneTenso
                 parameter.mul_(0.25)
             if name.endswith("merge.weight"):
                 parameter.mul_(16)
+        network.synthesis.filter.back.fill_(1e-3)
         for layer, scale in ((network.analysis.head, 1), (network.synthesis.tail, UNIT)):
             layer.weight.copy_(scale * torch.eye(WIDTH)[:, :, None, None])
         network.gains.before[0] = math.log(UNIT)

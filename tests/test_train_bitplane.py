@@ -20,12 +20,14 @@ from torch.nn import functional as F
 from nncodec import Codec, weights
 from nncodec.formats.errors import NncodecError, WeightsError
 from nncodec.models.bitplane import LEVELS, STEP, Bitplane
+from nncodec.models.pixel_filter import PixelFilter
 from nncodec.rate import COARSEST, FINEST
-from nncodec.train import bitplane, planes
+from nncodec.train import bitplane, pixel_filter, planes
 from nncodec.train.bitplane import POINTS, TransformRecipe
 from nncodec.train.evenness import FAR, USUAL, balanced, even_factors, input_sizes
 from nncodec.train.files import averaged_weights, read_state
 from nncodec.train.loop import Run
+from nncodec.train.pixel_filter import FilterRecipe
 from nncodec.train.planes import PlanesRecipe, plane_shares, step_code
 from nncodec.train.start_transform import principal_start
 
@@ -400,7 +402,68 @@ def test_a_batch_of_questions(pictures: Path, transform: Path, tmp_path: Path) -
     assert (table[8:, 0, 3].diff() <= 0).all()  # coarser steps, fewer planes
 
 
-def test_the_command_makes_one_file_in_two_stages(
+@pytest.fixture(scope="module")
+def whole(pictures: Path, transform: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with all weights of a small model, whose filter is nothing."""
+    folder = tmp_path_factory.mktemp("whole")
+    planes_run(pictures, folder, transform / "checkpoint.pt").train()
+    return folder / "weights.safetensors"
+
+
+def filter_run(pictures: Path, folder: Path, start: Path, **changes: Any) -> Run:
+    settings = {"start": str(start), "steps": 6, "crop": 96, "crops": 4, "batch": 2, "rounds": 1}
+    settings |= {"val_every": 2, "warmup": 1}
+    config = pixel_filter.Config(MODEL, str(pictures), str(pictures), **(settings | changes))  # type: ignore[arg-type]
+    return Run(FilterRecipe(config, folder, CPU))
+
+
+def test_a_filter_goes_on_exactly(pictures: Path, whole: Path, tmp_path: Path) -> None:
+    filter_run(pictures, tmp_path / "one", whole).train()
+    interrupted(lambda: filter_run(pictures, tmp_path / "two", whole), 2)
+    assert same(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_filter_gains_and_all_else_stays(pictures: Path, whole: Path, tmp_path: Path) -> None:
+    gain = filter_run(pictures, tmp_path, whole, steps=60, val_every=20, lr=1e-2).train()
+    assert gain > 0.02  # dB
+    before, after = load_file(whole), load_file(tmp_path / "weights.safetensors")
+    changed = {name for name, tensor in after.items() if not tensor.equal(before[name])}
+    assert changed == {name for name in before if ".synthesis.filter." in name}
+    # What training says of PSNR holds for files.
+    pixels = np.asarray(Image.open(pictures / "0.png"))
+    errors = []
+    for file in (whole, tmp_path / "weights.safetensors"):
+        codec = Codec(MODEL, "cpu", weights=file)
+        decoded = np.asarray(codec.decompress(codec.compress(pixels, quality=50)))
+        errors.append(np.square(decoded.astype(float) - pixels).mean())
+    assert errors[1] < errors[0]
+
+
+def test_a_filter_begins_as_nothing_and_bounds_what_it_adds() -> None:
+    network, level = PixelFilter(), torch.tensor([0.3, 1.1])
+    pixels = 100 * torch.randn(2, 3, 70, 9)
+    around = (0, 0, 0, 0)
+    assert network(pixels, level, around).equal(pixels)
+    torch.nn.init.normal_(network.back)
+    with torch.no_grad():
+        added = network(pixels, level, around) - pixels
+        even = torch.full((2, 3, 70, 9), 55.0)
+        assert (network(even, level, around) - even).abs().max() < 1e-3
+        bounds = torch.exp(network.bounds[0] + network.bounds[1] * level[:, None])
+        most = (network.back.abs().sum((2, 3)) * bounds[:, None]).sum(-1)  # (2 pictures, 3)
+    assert (added.abs().amax((2, 3)) <= most * 1.0001).all()
+    assert added.abs().max() > 1
+
+
+def test_a_filter_belongs_to_the_variable_rate_model(nncodec: Command, pictures: Path) -> None:
+    common = ["--data", pictures, "--val", pictures, "-o", "x", "--filter"]
+    result = nncodec("train", "cae_16x8x8_zero_pad_bin", *common, status=2)
+    assert "only bitplane_256 has a filter" in result.stderr
+    result = nncodec("train", MODEL, *common, "--width", "8", status=2)
+    assert "--width has no meaning for bitplane_256 with --filter" in result.stderr
+
+
+def test_the_command_makes_one_file_in_three_stages(
     nncodec: Command, pictures: Path, folder: Path
 ) -> None:
     common = ["--data", pictures, "--val", pictures, "--device", "cpu", "--steps", "2"]
@@ -414,8 +477,11 @@ def test_the_command_makes_one_file_in_two_stages(
     assert result.stdout.startswith("two/weights.safetensors: ")
     assert " bits per pixel on " in result.stdout
     assert load_file("two/weights.safetensors")["planes.forecast.weight"].shape == (3, 3, 3, 3)
+    third = [*common, "--filter", "--start", "two/weights.safetensors", "-o", "three"]
+    result = nncodec("train", MODEL, *third, "--crop", "96", "--crops", "2", "--rounds", "1")
+    assert result.stdout.startswith("three/weights.safetensors: ")
     photo = pictures / "0.png"
-    nncodec("compress", photo, "x.cae", "--weights", "two/weights.safetensors")
-    nncodec("decompress", "x.cae", "x.png", "--weights", "two/weights.safetensors")
+    nncodec("compress", photo, "x.cae", "--weights", "three/weights.safetensors")
+    nncodec("decompress", "x.cae", "x.png", "--weights", "three/weights.safetensors")
     with Image.open("x.png") as image:
         assert image.size == (512, 512)

@@ -89,7 +89,8 @@ settings_options = together(
         ),
         setting("--lr-linear", RATE, "Variable rate: of the layers that carry the picture.", "X"),
         setting("--lr-proxy", RATE, "Variable rate: of the network that stands for the rate.", "X"),
-        setting("--crops", COUNT, "Context: crops whose bits or latents are learned from."),
+        setting("--crops", COUNT, "Context, filter: crops that are coded to learn from."),
+        setting("--rounds", click.IntRange(min=0), "Filter: rounds of refining their latents."),
         setting("--window", COUNT, "Context: latent positions along a side of a window."),
         setting("--groups", COUNT, "Context of a CAE: groups of channels, coded one by one."),
         setting("--look", COUNT, "Context of a CAE: positions along a side that it sees first."),
@@ -114,6 +115,13 @@ settings_options = together(
     help="Folder of the run; a run that is found there goes on.",
 )
 @click.option("--context", is_flag=True, help="Train the context model of what MODEL makes.")
+@click.option(
+    "--filter",
+    "finish",
+    is_flag=True,
+    help="Variable rate: train the filter of decoded pixels. --start is all else, a .safetensors"
+    " file or shipped.",
+)
 @settings_options
 @click.option("--threads", type=COUNT, metavar="N", help="Threads on a CPU.")
 @device_option
@@ -127,6 +135,7 @@ def train(
     val: Path,
     output: Path,
     context: bool,
+    finish: bool,
     device: str,
     threads: int | None,
     no_progress: bool,
@@ -140,9 +149,10 @@ def train(
     is trained are refused.
 
     With --context, a network is trained that predicts the bits of a CAE: what --entropy context
-    codes with. The variable-rate model, bitplane_256, takes three stages: the first leaves its
+    codes with. The variable-rate model, bitplane_256, takes four stages: the first leaves its
     transform in checkpoint.pt, the second, with --quick, adds the analysis of --effort 1, the
-    third, with --context, makes all of it one weights.safetensors.
+    third, with --context, makes all of it one weights.safetensors, and the fourth, with --filter,
+    teaches that to filter what it decodes.
 
     \b
     Example:
@@ -154,6 +164,8 @@ def train(
           --data photos/train --val photos/val -o two
       nncodec train bitplane_256 --context --start two/checkpoint.pt \\
           --data photos/train --val photos/val -o three
+      nncodec train bitplane_256 --filter --start three/weights.safetensors \\
+          --data photos/train --val photos/val -o four
     """
     import torch
 
@@ -163,13 +175,14 @@ def train(
     from nncodec.transform import pick_device
 
     try:
-        recipe = recipe_for(model, context)
+        recipe = recipe_for(model, context, finish)
     except UnknownModel as error:
         raise click.UsageError(str(error)) from None
     given = {name: value for name, value in settings.items() if value is not None}
     for name in given.keys() - {field.name for field in dataclasses.fields(recipe.settings)}:
         option, how = "--" + name.replace("_", "-"), "with" if context else "without"
-        raise click.UsageError(f"{option} has no meaning for {model} {how} --context")
+        how = "with --filter" if finish else f"{how} --context"
+        raise click.UsageError(f"{option} has no meaning for {model} {how}")
     config = recipe.settings(model, str(data), str(val), **given)
     if threads:
         torch.set_num_threads(threads)

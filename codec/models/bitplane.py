@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .pixel_filter import MARGIN, PixelFilter
+
 BITPLANE = "bitplane_256"  # the id of the model
 PATCH = 128  # pixels along a side of the unit that pictures are padded to
 STRIDE = 16  # pixels along a side of a latent position
@@ -150,18 +152,19 @@ def through(
     return within(x, halo, beyond)
 
 
-def reach_of(blocks: nn.ModuleList) -> int:
+def reach_of(blocks: nn.ModuleList, beyond: int = 0) -> int:
     """Latent positions around a block that a transform of these blocks looks at, at most.
 
-    One in its block at the latent's resolution, and half of one in each at twice that.
+    One in its block at the latent's resolution, and half of one in each at twice that, and in so
+    many ``beyond`` them.
     """
-    return 1 + -(-len(blocks) // 2)
+    return 1 + -(-(len(blocks) + beyond) // 2)
 
 
-def twice(halo: Halo) -> Halo:
-    """A halo at twice the resolution."""
+def times(factor: int, halo: Halo) -> Halo:
+    """A halo at so many times the resolution."""
     above, below, before, after = halo
-    return 2 * above, 2 * below, 2 * before, 2 * after
+    return factor * above, factor * below, factor * before, factor * after
 
 
 class Linear(Pointwise):
@@ -202,7 +205,7 @@ class Analysis(nn.Module):
     def forward(self, pixels: Tensor, quick: bool = False, halo: Halo = ALONE) -> Tensor:
         """The latent without the positions of the halo, whose pixels are shown."""
         x = self.head(pixels / UNIT, FOLD)
-        x = through(self.quick if quick else self.blocks, x, twice(halo), 2)
+        x = through(self.quick if quick else self.blocks, x, times(2, halo), 2)
         return within(self.last(self.down(x, 2)), least(halo, 1), 0)
 
 
@@ -215,17 +218,24 @@ class Synthesis(nn.Module):
         self.up = Linear(channels, 4 * WIDTH, 1)
         self.blocks = nn.ModuleList(Block(WIDTH, True) for _ in range(blocks))
         self.tail = Linear(WIDTH, WIDTH, 1)
+        self.filter = PixelFilter()
 
     @property
     def reach(self) -> int:
-        return reach_of(self.blocks)
+        return reach_of(self.blocks, 1)  # the filter looks at pixels of one more
 
     def forward(self, latent: Tensor, level: Tensor, halo: Halo = ALONE) -> Tensor:
         """The pixels of the positions inside of the halo."""
-        reach = reach_of(self.blocks) - 1  # less that of the first
+        around = least(times(FOLD, least(halo, 1)), MARGIN)
+        found: Tensor = self.filter(self.drawn(latent, level, halo), level.clamp(*LEVELS), around)
+        return found
+
+    def drawn(self, latent: Tensor, level: Tensor, halo: Halo = ALONE) -> Tensor:
+        """The pixels before they are filtered, and MARGIN around where there is a halo."""
+        reach = reach_of(self.blocks, 1) - 1  # less that of the first
         x = self.up.spread(within(self.first(latent, level), halo, reach), 2)
-        x = through(self.blocks, x, twice(least(halo, reach)), 0, level)
-        return self.tail.spread(x, FOLD)
+        x = through(self.blocks, x, times(2, least(halo, reach)), 1, level)
+        return within(self.tail.spread(x, FOLD), times(FOLD, least(halo, 1)), MARGIN)
 
 
 class Gains(nn.Module):

@@ -10,16 +10,19 @@ from .bitplane import TransformRecipe
 from .cae import CaeRecipe
 from .context import ContextRecipe
 from .loop import Recipe
+from .pixel_filter import FilterRecipe
 from .planes import PlanesRecipe
 
 
-def recipe_for(model: str, context: bool) -> type[Recipe[Any]]:
-    """The recipe of a model's network, or of the context model of what that makes.
+def recipe_for(model: str, context: bool, finish: bool = False) -> type[Recipe[Any]]:
+    """The recipe of a model's network, of the context model of what that makes, or its filter's.
 
     Raises UnknownModel.
     """
+    if finish and (context or model != BITPLANE):
+        raise UnknownModel(f"only {BITPLANE} has a filter, which is trained after the --context")
     if model == BITPLANE:
-        return PlanesRecipe if context else TransformRecipe
+        return FilterRecipe if finish else PlanesRecipe if context else TransformRecipe
     if model in SPECS:
         return ContextRecipe if context else CaeRecipe
     raise UnknownModel(f"no network {model!r}; known are {', '.join([*SPECS, BITPLANE])}")
