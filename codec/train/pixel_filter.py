@@ -26,6 +26,7 @@ from .data import Crops, validation_crops
 from .files import SHIPPED, fill, read_state, weights_file, write_state, write_weights
 from .loop import Recipe, Settings
 from .planes import step_code
+from .processes import rank
 
 PREFIX = "transform.synthesis.filter."
 WINDOW = 96  # pixels along a side of what a step sees of a crop
@@ -73,7 +74,8 @@ class FilterRecipe(Recipe[Config]):
         _, data, name = find_weights(BITPLANE, weights_file(config.start))
         self.weights = parse_tensors(data, name)
         self.network = PixelFilter()
-        self.key = f"{shipped.fingerprint(data).hex()} {config.crops, config.crop, config.rounds}"
+        wanted = (config.data, config.val, config.crop, config.crops, config.rounds, config.seed)
+        self.key = f"{shipped.fingerprint(data).hex()} {wanted}"
         codec = Codec(BITPLANE, str(device), weights=weights_file(config.start))
         source = Crops.from_folder(Path(config.data), config.crop, torch.device("cpu"))
         pictures = validation_crops(Path(config.val), config.crop, 1)[:, 0]
@@ -87,7 +89,7 @@ class FilterRecipe(Recipe[Config]):
 
     def decoded(self, codec: Codec, crops: Tensor, name: str) -> Decoded:
         """What comes of crops (n, 3, h, w) in [0, 1]; kept for when the run goes on."""
-        path = self.folder / f"{name}.pt"
+        path = self.folder / f"{name}{rank() or ''}.pt"
         state = read_state(path) if path.exists() else {}
         if state.get("key") != self.key:
             assert isinstance(codec.engine, VariableRate)
