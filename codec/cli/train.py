@@ -180,8 +180,8 @@ def train(
         raise click.UsageError(str(error)) from None
     given = {name: value for name, value in settings.items() if value is not None}
     for name in given.keys() - {field.name for field in dataclasses.fields(recipe.settings)}:
-        option, how = "--" + name.replace("_", "-"), "with" if context else "without"
-        how = "with --filter" if finish else f"{how} --context"
+        option = "--" + name.replace("_", "-")
+        how = "with --filter" if finish else f"{'with' if context else 'without'} --context"
         raise click.UsageError(f"{option} has no meaning for {model} {how}")
     config = recipe.settings(model, str(data), str(val), **given)
     if threads:

@@ -4,6 +4,7 @@ It is trained last and alone, on pictures that were just rounded and on refined 
 refining leaves more for it to do, and no refining is part of the other stages.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from nncodec.api import Codec
 from nncodec.checkpoint import find_weights, parse_tensors
 from nncodec.entropy.digits import Latent
 from nncodec.formats.images import Picture
-from nncodec.models.bitplane import BITPLANE, LEVELS
+from nncodec.models.bitplane import ALONE, BITPLANE, LEVELS
 from nncodec.models.pixel_filter import MARGIN, PixelFilter
 from nncodec.refinement import refine
 from nncodec.variable import VariableRate
@@ -31,7 +32,6 @@ from .processes import rank
 PREFIX = "transform.synthesis.filter."
 WINDOW = 96  # pixels along a side of what a step sees of a crop
 LEAST = 0.5  # squared error below which a window weighs no more
-ALONE = (0, 0, 0, 0)
 
 
 @dataclass
@@ -77,24 +77,29 @@ class FilterRecipe(Recipe[Config]):
         wanted = (config.data, config.val, config.crop, config.crops, config.rounds, config.seed)
         self.key = f"{shipped.fingerprint(data).hex()} {wanted}"
         codec = Codec(BITPLANE, str(device), weights=weights_file(config.start))
-        source = Crops.from_folder(Path(config.data), config.crop, torch.device("cpu"))
-        pictures = validation_crops(Path(config.val), config.crop, 1)[:, 0]
-        self.train = self.decoded(codec, source.draw(config.crops), "train")
-        self.val = self.decoded(codec, pictures.float() / 255, "val")
+
+        def drawn() -> Tensor:
+            source = Crops.from_folder(Path(config.data), config.crop, torch.device("cpu"))
+            return (source.draw(config.crops) * 255).round().to(torch.uint8)
+
+        self.train = self.decoded(codec, "train", drawn)
+        self.val = self.decoded(
+            codec, "val", lambda: validation_crops(Path(config.val), config.crop, 1)[:, 0]
+        )
 
     def begin(self) -> None:
-        kept = {k.removeprefix(PREFIX): t for k, t in self.weights.items() if PREFIX in k}
+        kept = {k.removeprefix(PREFIX): t for k, t in self.weights.items() if k.startswith(PREFIX)}
         if kept:
             fill(self.network, kept, self.config.start)
 
-    def decoded(self, codec: Codec, crops: Tensor, name: str) -> Decoded:
-        """What comes of crops (n, 3, h, w) in [0, 1]; kept for when the run goes on."""
+    def decoded(self, codec: Codec, name: str, drawn: Callable[[], Tensor]) -> Decoded:
+        """What comes of crops (n, 3, h, w), uint8; kept for when the run goes on."""
         path = self.folder / f"{name}{rank() or ''}.pt"
         state = read_state(path) if path.exists() else {}
         if state.get("key") != self.key:
             assert isinstance(codec.engine, VariableRate)
             transform, planes = codec.engine.transform, codec.engine.planes
-            pixels = (crops * 255).round().to(torch.uint8)
+            pixels = drawn()
             found, level = [], []
             for crop, unit in zip(pixels, torch.rand(len(pixels)), strict=True):
                 picture = crop.permute(1, 2, 0).contiguous().numpy()
