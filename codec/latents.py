@@ -3,7 +3,7 @@
 No file is made, but the numbers are those of a file. Gradients are off.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,14 +16,15 @@ from nncodec.formats.cae import Header, Tile
 from nncodec.formats.errors import ImageError, NncodecError
 from nncodec.formats.files import StrPath
 from nncodec.formats.images import Picture
-from nncodec.formats.stages import MAX_STEP
+from nncodec.formats.stages import LARGEST_FACTOR, MAX_STEP, Settings, within_bounds
 
 from .api import Codec, codec_for, named
+from .decisions import Decided, decide
 from .entropy.digits import LARGEST
 from .fixed import FixedRate
+from .models.pixel_filter import WAYS
 from .patches import assemble
 from .rate import DEFAULT_QUALITY, Effort, Target, effort_of, step_of
-from .refinement import refine
 from .transform import Pixels
 from .variable import VariableRate
 from .variable_transform import latent_size, middles
@@ -37,7 +38,9 @@ class Latents:
     the padded grid of patches; for a variable-rate model int16, the signed multiples of the
     quantisation step, each below 2^12, one for every 16 x 16 pixels that hold any of the picture.
     ``size`` is (H, W) of the pictures, ``model`` the model's id. ``step`` is the step code, from 0
-    to 2047, of a step of 2^(step / 128) 8-bit levels; None for a model of one rate.
+    to 2047, of a step of 2^(step / 128) 8-bit levels; None for a model of one rate. ``factors`` say
+    for each picture how its filter of decoded pixels varies, up to 63 in magnitude; if there are
+    none, no filter does.
 
     To decode other values, use ``dataclasses.replace(latents, values=...)``.
     """
@@ -46,6 +49,7 @@ class Latents:
     size: tuple[int, int]
     model: str
     step: int | None = None
+    factors: tuple[tuple[int, ...], ...] = ()
 
 
 def encode_latents(
@@ -69,18 +73,21 @@ def encode_latents(
     codec = codec_for(model, device, named(weights))
     engine = codec.engine
     pictures = ((pixels, codec.header(Picture(pixels))) for pixels in levels(images))
-    step = None
+    step: int | None = None
+    factors: tuple[tuple[int, ...], ...] = ()
     if isinstance(engine, VariableRate):
         Target(quality)  # raises for what is none
         step = step_of(DEFAULT_QUALITY if quality is None else quality)
         chosen = effort_of(effort)
-        values = stacked(quantised(engine, *picture, step, chosen) for picture in pictures)
+        found = [decided(engine, *picture, step, chosen) for picture in pictures]
+        values = stacked(latent for latent, _ in found)
+        factors = tuple(settings.factors for _, settings in found)
     elif quality is not None or effort is not None:
         raise NncodecError(f"{codec.model} has one rate and one effort")
     else:
         values = stacked(signs(engine, *picture) for picture in pictures)
     size = (images.shape[2], images.shape[3])
-    return Latents(values.to(images.device), size, codec.model, step)
+    return Latents(values.to(images.device), size, codec.model, step, factors)
 
 
 def decode_latents(
@@ -98,8 +105,13 @@ def decode_latents(
     height, width = latents.size
     nothing = np.broadcast_to(np.uint8(0), (height, width, 3))
     header = codec.header(Picture(nothing))
-    decode = partial(decoded, codec.engine, header=header, step=latents.step)
-    pictures = stacked(decode(values) for values in checked(latents, codec, header))
+    values = checked(latents, codec, header)
+    settings: Sequence[Settings | None] = [None] * len(values)
+    if latents.step is not None:
+        factors = latents.factors or ((),) * len(values)
+        settings = [Settings(latents.step, factors=each) for each in factors]
+    decode = partial(decoded, codec.engine, header)
+    pictures = stacked(map(decode, values, settings))
     return pictures.to(latents.values.device).float() / 255
 
 
@@ -117,12 +129,12 @@ def levels(images: Tensor) -> Iterable[Pixels]:
         yield rounded.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
-def quantised(
+def decided(
     engine: VariableRate, pixels: Pixels, header: Header, step: int, effort: Effort
-) -> NDArray[np.int16]:
-    """The integers (h, w, C) of a picture for a step code."""
+) -> Decided:
+    """The integers (h, w, C) of a picture and its settings for a step code."""
     latent = engine.transform.analyse(pixels, header, quick=effort.quick)
-    return refine(engine.transform, engine.planes, latent, pixels, header, step, effort.rounds)
+    return decide(engine.transform, engine.planes, latent, pixels, header, step, effort)
 
 
 def signs(engine: FixedRate, pixels: Pixels, header: Header) -> NDArray[np.int8]:
@@ -156,19 +168,28 @@ def checked(latents: Latents, codec: Codec, header: Header) -> NDArray[np.int32]
             raise NncodecError(f"values of {header.model} are integers up to {LARGEST}")
         if latents.step is None or not 0 <= latents.step < MAX_STEP:
             raise NncodecError(f"a step code is from 0 to {MAX_STEP - 1}, not {latents.step}")
+        if len(latents.factors) not in (0, len(whole)):
+            raise NncodecError(f"{len(whole)} pictures have not {len(latents.factors)} filters")
+        if not all(len(each) <= WAYS and within_bounds(each) for each in latents.factors):
+            raise NncodecError(
+                f"a filter has up to {WAYS} factors up to {LARGEST_FACTOR}, the last one not 0"
+            )
     elif not bool((values.abs() == 1).all()):
         raise NncodecError(f"values of {header.model} are -1 or 1")
     return whole.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def decoded(
-    engine: FixedRate | VariableRate, values: NDArray[np.int32], header: Header, step: int | None
+    engine: FixedRate | VariableRate,
+    header: Header,
+    values: NDArray[np.int32],
+    settings: Settings | None,
 ) -> Pixels:
     """The picture (H, W, 3) of values (h, w, C)."""
     whole = Tile(0, 0, *header.grid)
     if isinstance(engine, VariableRate):
-        assert step is not None
-        return engine.pixels(middles(values.astype(np.int16), 0), header, whole, step)
+        assert settings is not None
+        return engine.pixels(middles(values.astype(np.int16), 0), header, whole, settings)
     paint = partial(engine.transform.synthesise, np.packbits(values > 0, axis=2), header)
     return assemble(header, whole, engine.transform.tile_side, paint)
 

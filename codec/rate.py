@@ -59,11 +59,12 @@ class Target:
 class Effort(NamedTuple):
     """What an encoder does for the best decisions."""
 
-    quick: bool  # whether half of the analysis must do
+    quick: bool  # whether half of the analysis must do, and the filter that all pictures share
     rounds: int  # of refinement
 
 
-EFFORTS = (Effort(True, 0), *(Effort(False, rounds) for rounds in (0, 1, 2, 4, 6, 12, 24, 48)))
+LEAST_EFFORT = Effort(True, 0)
+EFFORTS = (LEAST_EFFORT, *(Effort(False, rounds) for rounds in (0, 1, 2, 4, 6, 12, 24, 48)))
 DEFAULT_EFFORT = 2
 
 

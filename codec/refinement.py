@@ -18,14 +18,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nncodec.formats.cae import Header, Tile
+from nncodec.formats.stages import Settings
 
 from .entropy.digits import Latent
 from .entropy.plane_network import REFINE, SIGN, SIGNIFICANT
 from .entropy.planes import PlaneModel
-from .models.bitplane import trade_off
 from .patches import shown, split
 from .transform import Pixels, Progress
 from .variable_transform import VariableTransform, area, level_of, missed_by, to_integers
+from .variation import Variation, worth
 
 RATE = 0.0165  # quantisation steps that a usual slope moves an element if there is one round
 MORE = 0.22  # exponent with which the first of more rounds moves it farther
@@ -42,26 +43,24 @@ TILE = 4  # patches along a side of what is synthesised at once: its activations
 
 
 def refine(
-    transform: VariableTransform,
     planes: PlaneModel,
     latent: NDArray[np.float32],
-    pixels: Pixels,
-    header: Header,
-    step: int,
+    variation: Variation,
     rounds: int,
     progress: Progress | None = None,
 ) -> Latent:
-    """What a latent (h, w, C) of a picture is best rounded to for a step code.
+    """What a latent (h, w, C) of a picture is best rounded to, beside the filter that suits it.
 
     The segments come one after another, each beside its neighbours as they are by then. There are
     places where the least change makes noise of a picture: what blocks' gates make is of second
     order. Where an error comes to many times what it was, all around is rounded again.
-    ``progress`` is told of the patches of each round.
+    ``progress`` is told of the patches of each round. ``variation`` is that of what was just
+    rounded; it follows what becomes of that, and in the end is that of the result.
     """
+    transform, pixels, header = variation.transform, variation.pixels, variation.header
+    step = variation.step
     chosen = transform.quantise(latent, step)
-    if not rounds:
-        return chosen
-    trade = float(trade_off(level_of(step))) / 3  # bits that a unit of squared error weighs
+    trade = worth(step)
     rates = [rate for rate in paces(step, rounds) if rate > STILL]
     reach = transform.network.synthesis.reach
     for index in range(header.n_segments):
@@ -71,7 +70,10 @@ def refine(
         for number, rate in enumerate(rates):
             if number % AGAIN == 0:
                 more = dearer(planes, chosen[place], step) / trade
-            slope, error = error_slopes(transform, chosen, pixels, header, segment, step)
+            if number.bit_count() == 1:  # after 1, 2, 4, ... rounds: it changes ever less
+                variation.look(chosen, index)
+            settings = variation.settings
+            slope, error = error_slopes(transform, chosen, pixels, header, segment, settings)
             tax = rise(more, values) * np.sign(values)
             if number == 0:
                 usual = usual_slopes(slope + tax * (chosen[place] != 0))
@@ -84,16 +86,22 @@ def refine(
             chosen[place] = to_integers(values)
             if progress:
                 progress(segment.rows * segment.columns * rounds / len(rates))
-        tame(transform, chosen, to_integers(rounded), pixels, header, segment, step, bound)
+        tame(transform, chosen, to_integers(rounded), pixels, header, segment, settings, bound)
+        variation.look(chosen, index)
     if np.count_nonzero(chosen) >= FEW * chosen[..., 0].size:
         return chosen
 
-    def cost(found: Latent) -> float:
-        places = [area(header, header.segment_patches(n)) for n in range(header.n_segments)]
-        size = sum(len(part) for place in places for part in planes.encode(found[place], step, 1))
-        return 8 * size + trade * transform.squared_error(found, header, step, pixels)
+    everywhere = range(header.n_segments)
 
-    return min(chosen, transform.quantise(latent, step), key=cost)
+    def cost(found: Latent) -> float:
+        variation.look(found, *everywhere)
+        places = [area(header, header.segment_patches(n)) for n in everywhere]
+        size = sum(len(part) for place in places for part in planes.encode(found[place], step, 1))
+        return 8 * size + trade * transform.squared_error(found, header, variation.settings, pixels)
+
+    chosen = min(chosen, transform.quantise(latent, step), key=cost)
+    variation.look(chosen, *everywhere)
+    return chosen
 
 
 def dearer(planes: PlaneModel, latent: Latent, step: int) -> NDArray[np.float32]:
@@ -146,7 +154,7 @@ def error_slopes(
     pixels: Pixels,
     header: Header,
     segment: Tile,
-    step: int,
+    settings: Settings,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The derivatives of a segment's squared errors by its elements (h, w, C) of the latent.
 
@@ -167,7 +175,7 @@ def error_slopes(
             derivatives[: due.shape[0], : due.shape[1]] = 2 * (found - due) * inside
             return derivatives
 
-        seen, pulled, found = transform.pull(latent, header, tile, step, force)
+        seen, pulled, found = transform.pull(latent, header, tile, settings, force)
         (rows, seen_rows), (columns, seen_columns) = map(overlap, place, seen)
         slopes[rows, columns] += pulled[seen_rows, seen_columns]
         (rows, _), (columns, _) = map(overlap, place, area(header, tile))
@@ -182,7 +190,7 @@ def tame(
     pixels: Pixels,
     header: Header,
     segment: Tile,
-    step: int,
+    settings: Settings,
     bound: NDArray[np.float32],
 ) -> None:
     """Round a segment of what is chosen (h, w, C) again where its errors are beyond a bound.
@@ -191,7 +199,7 @@ def tame(
     """
     place, reach = area(header, segment), transform.network.synthesis.reach
     while reach < 2 * max(bound.shape):
-        wild = transform.rough_errors(chosen, header, segment, step, pixels) > bound
+        wild = transform.rough_errors(chosen, header, segment, settings, pixels) > bound
         if not wild.any():
             break
         wild = around(wild, reach)

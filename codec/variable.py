@@ -14,6 +14,7 @@ from .entropy.digits import Latent, Partial
 from .entropy.planes import PlaneModel
 from .fixed import Seams
 from .models.bitplane import PATCH, STRIDE, Bitplane
+from .models.pixel_filter import WAYS
 from .patches import Region, assemble, covering, segments_seen
 from .rate import Target, Write, effort_of
 from .transform import Pixels, Progress
@@ -38,7 +39,8 @@ class VariableRate:
 
     def check(self, header: Header) -> None:
         """Raise Damaged if a header has settings that this model cannot have written."""
-        Settings.of(header)
+        if len(Settings.of(header).factors) > WAYS:
+            raise Damaged(f"the header has more parameters than {header.model} knows")
         if header.pad_top or header.pad_left:
             raise Damaged(f"the header has a pad that {header.model} does not know")
 
@@ -85,7 +87,7 @@ class VariableRate:
         seen = segments_seen(header, region, self.transform.network.synthesis.reach)
         latent, lost = self.read(reader, errors, seen, min(stages or header.planes, header.planes))
         tile = covering(header, region)
-        return self.pixels(latent, header, tile, Settings.of(header).step, progress), lost
+        return self.pixels(latent, header, tile, Settings.of(header), progress), lost
 
     def read(
         self, reader: Reader, errors: list[CaeError] | None, segments: list[int], stages: int
@@ -132,12 +134,12 @@ class VariableRate:
         latent: Latent,
         header: Header,
         tile: Tile,
-        step: int,
+        settings: Settings,
         progress: Progress | None = None,
     ) -> Pixels:
         """The picture (H, W, 3) of :func:`middles` (h, w, C), zero but for a ``tile``."""
 
         def synthesise(part: Tile) -> Pixels:
-            return self.transform.synthesise(latent, header, part, step)
+            return self.transform.synthesise(latent, header, part, settings)
 
         return assemble(header, tile, TILE, synthesise, progress)

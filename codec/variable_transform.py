@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nncodec.formats.cae import Header, Tile
-from nncodec.formats.stages import PER_OCTAVE
+from nncodec.formats.stages import PER_OCTAVE, Settings
 
 from .entropy.digits import LARGEST, Latent
-from .models.bitplane import ALONE, STEP, STRIDE, Bitplane, Halo
+from .models.bitplane import ALONE, LEVELS, STEP, STRIDE, Bitplane, Halo, drawn_around
+from .models.pixel_filter import MARGIN, WAYS, Moments, padded
 from .models.place import place
 from .patches import Span, shown, span, split
 from .transform import Pixels, Progress, exact_pixels, quick_in_bf16
@@ -76,34 +77,69 @@ class VariableTransform:
         return rounded
 
     @torch.inference_mode()
-    def synthesise(self, middles: Latent, header: Header, tile: Tile, step: int) -> Pixels:
+    def synthesise(self, middles: Latent, header: Header, tile: Tile, settings: Settings) -> Pixels:
         """The pixels (h, w, 3) of a tile, from the :func:`middles` (h, w, C) of the picture."""
-        return self._decoded(middles, 2, header, tile, step)
+        return self._decoded(middles, 2, header, tile, settings)
 
     @torch.inference_mode()
-    def squared_error(self, latent: Latent, header: Header, step: int, pixels: Pixels) -> int:
+    def squared_error(
+        self, latent: Latent, header: Header, settings: Settings, pixels: Pixels
+    ) -> int:
         """The squared errors of the picture of a latent (h, w, C), against ``pixels``."""
         tiles = split(Tile(0, 0, *header.grid), TILE)
-        decoded = ((self._decoded(latent, 1, header, tile, step), tile) for tile in tiles)
+        decoded = ((self._decoded(latent, 1, header, tile, settings), tile) for tile in tiles)
         return sum(int(missed_by(found, header, tile, pixels).sum()) for found, tile in decoded)
 
     @torch.inference_mode()
     def rough_errors(
-        self, latent: Latent, header: Header, tile: Tile, step: int, pixels: Pixels
+        self, latent: Latent, header: Header, tile: Tile, settings: Settings, pixels: Pixels
     ) -> NDArray[np.float64]:
         """Those of a tile, synthesised at once and in quick arithmetic, by its positions (h, w)."""
-        found = self._decoded(latent, 1, header, tile, step, rough=True)
+        found = self._decoded(latent, 1, header, tile, settings, rough=True)
         return missed_by(found, header, tile, pixels)
 
+    @torch.inference_mode()
+    def moments(
+        self,
+        latent: Latent,
+        header: Header,
+        tile: Tile,
+        step: int,
+        pixels: Pixels,
+        stride: int = 1,
+    ) -> Moments:
+        """What decides how well varied filters would do on a tile of a latent (h, w, C).
+
+        Of pixels, every so many along both axes stand for all.
+        """
+        down, across = spans(header, tile, self.network.synthesis.reach)
+        seen = latent[down.begin : down.end, across.begin : across.end]
+        part = shown(header, tile)
+        due = torch.from_numpy(pixels[part.rows, part.columns] - np.float32(127.5))
+        synthesis, halo = self.network.synthesis, (*down.margins, *across.margins)
+        with exact_pixels(), self._rough():
+            given, level = self._given(torch.from_numpy(seen).to(self.device), step)
+            wide = padded(synthesis.drawn(given, level, halo), drawn_around(halo))
+            inside = wide[:, :, : part.height + 2 * MARGIN, : part.width + 2 * MARGIN]
+            due, at = due.to(self.device).permute(2, 0, 1)[None], level.clamp(*LEVELS)[0]
+            found: Moments = synthesis.filter.moments(inside, due, at, stride)
+        return found
+
     def _decoded(
-        self, latent: Latent, unit: int, header: Header, tile: Tile, step: int, rough: bool = False
+        self,
+        latent: Latent,
+        unit: int,
+        header: Header,
+        tile: Tile,
+        settings: Settings,
+        rough: bool = False,
     ) -> Pixels:
         """The pixels (h, w, 3) of a tile of a latent (h, w, C) in units of 1 / ``unit``."""
         down, across = spans(header, tile, self.network.synthesis.reach)
         seen = latent[down.begin : down.end, across.begin : across.end]
         with exact_pixels(), self._rough(rough):
             values = torch.from_numpy(seen).to(self.device) / unit
-            found = self._output(values, step, (*down.margins, *across.margins))
+            found = self._output(values, settings, (*down.margins, *across.margins))
         pixels: Pixels = found.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
         return pixels
 
@@ -112,7 +148,7 @@ class VariableTransform:
         latent: Latent,
         header: Header,
         tile: Tile,
-        step: int,
+        settings: Settings,
         force: Callable[[Tensor], Tensor],
     ) -> tuple[tuple[slice, slice], NDArray[np.float32], NDArray[np.float32]]:
         """What a force on the pixels of a tile comes to on the latent (h, w, C) around it.
@@ -126,7 +162,7 @@ class VariableTransform:
         around = slice(down.begin, down.end), slice(across.begin, across.end)
         with exact_pixels(), self._rough(), torch.enable_grad():
             seen = torch.from_numpy(latent[around]).to(self.device, torch.float32).requires_grad_()
-            found = self._output(seen, step, (*down.margins, *across.margins))
+            found = self._output(seen, settings, (*down.margins, *across.margins))
             work = (found * force(found.detach())).sum()  # its derivatives are the forces there
             (pulled,) = torch.autograd.grad(work, seen)
         return around, pulled.cpu().numpy(), found.detach().cpu().numpy()
@@ -135,12 +171,21 @@ class VariableTransform:
         """Quick arithmetic, for what only an encoder decides by."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16 and wanted)
 
-    def _output(self, values: Tensor, step: int, halo: Halo = ALONE) -> Tensor:
+    def _output(self, values: Tensor, settings: Settings, halo: Halo = ALONE) -> Tensor:
         """The pixels, from 0 to 255 but for errors, of a latent (h, w, C) inside of its halo."""
-        level = level_of(step).to(self.device)
-        latent = values.permute(2, 0, 1)[None] * self.network.gains.unscale(level)
-        found: Tensor = self.network.synthesis(latent, level, halo)
+        given, level = self._given(values, settings.step)
+        factors = None
+        if settings.factors:
+            factors = torch.zeros(1, WAYS)
+            factors[0, : len(settings.factors)] = torch.tensor(settings.factors)
+            factors = factors.to(self.device)
+        found: Tensor = self.network.synthesis(given, level, halo, factors)
         return found[0].permute(1, 2, 0) + 127.5
+
+    def _given(self, values: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Values (h, w, C) as the synthesis is given them, (1, C, h, w), and the level (1,)."""
+        level = level_of(step).to(self.device)
+        return values.permute(2, 0, 1)[None] * self.network.gains.unscale(level), level
 
 
 def spans(header: Header, tile: Tile, reach: int) -> tuple[Span, Span]:

@@ -39,7 +39,8 @@ A file is a signature, a version, and chunks:
                                     model 5 has two: its step is 2^(first / 128) 8-bit levels,
                                     and the second is the last plane of bits that was sent; the
                                     first is below 2048, the second and the stages at most 13
-                                    together
+                                    together; those that follow are the factors by which its
+                                    filter varies, see `write_factors` in stages.py
 
     at most 64 optional chunks, each of at most 16 MiB; known are
     c  ICC profile     each at most once; copied, never parsed

@@ -318,6 +318,9 @@ def bitplane(tmp_path_factory: pytest.TempPathFactory, plane_tensors: PlaneTenso
             if name.endswith("merge.weight"):
                 parameter.mul_(16)
         network.synthesis.filter.back.fill_(1e-3)
+        generator = torch.Generator().manual_seed(3)
+        ways = network.synthesis.filter.ways
+        ways.copy_(torch.randn(ways.shape, generator=generator) / 200)
         for layer, scale in ((network.analysis.head, 1), (network.synthesis.tail, UNIT)):
             layer.weight.copy_(scale * torch.eye(WIDTH)[:, :, None, None])
         network.gains.before[0] = math.log(UNIT)

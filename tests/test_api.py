@@ -342,7 +342,8 @@ def test_latents_become_the_pictures_of_files(
         expected = array(nncodec.decompress(data, **options))
         levels = (copy * 255).round().permute(1, 2, 0).numpy()
         assert np.abs(levels - expected).max() <= 1
-    other = decode_latents(replace(latents, values=latents.values.flip(0).double()), **options)
+    turned = replace(latents, values=latents.values.flip(0).double(), factors=latents.factors[::-1])
+    other = decode_latents(turned, **options)
     assert torch.equal(other.flip(0), copies)
 
 

@@ -51,9 +51,13 @@ def load(name: str) -> ModuleType:
 reader = load("independent_reader")
 decoder = load("independent_context")
 means = load("independent_means")
+factors = load("independent_factors")
 
 
-@pytest.mark.parametrize("name", ["independent_reader", "independent_context", "independent_means"])
+READERS = [f"independent_{name}" for name in ("reader", "context", "means", "factors")]
+
+
+@pytest.mark.parametrize("name", READERS)
 def test_the_readers_share_no_code_and_are_short(name: str) -> None:
     source = (TESTS / f"{name}.py").read_text()
     for node in ast.walk(ast.parse(source)):
@@ -480,7 +484,9 @@ def test_golden_files_are_read_to_the_last_bit(path: Path) -> None:
         size = -(-told["height"] // 16), -(-told["width"] // 16)
         payloads = [payload for _, payload in found.data]
         tensors = decoder.tensors(model, "planes.")
-        middles = decoder.decode_stages(tensors, payloads, *size, *told["params"])
+        middles = decoder.decode_stages(tensors, payloads, *size, *told["params"][:2])
+        known = stages.Settings(*told["params"][:2], tuple(factors.factors(told["params"])))
+        assert known.factors and known.params == told["params"]
         values = means.restore(middles, tensors).astype("<i2")
     elif found.bits[0] is None:
         file = weights.load_context_bytes(told["model"])
@@ -558,9 +564,9 @@ def test_a_file_cut_to_its_first_stages_is_what_the_document_says() -> None:
     whole = reader.read(file)
     kept = 2
     short = reader.read(stages.first_stages(Reader(io.BytesIO(file)), kept))
-    step, last = whole.header["params"]
+    step, last, *factors = whole.header["params"]
     left_out = whole.header["planes"] - kept
-    assert short.header["params"] == (step, last + left_out)
+    assert factors and short.header["params"] == (step, last + left_out, *factors)
     assert short.data == whole.data[:kept]
     unchanged = whole.header.keys() - {"params", "planes"}
     assert all(short.header[name] == whole.header[name] for name in unchanged)

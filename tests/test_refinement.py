@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nncodec import Codec, api
+from nncodec.decisions import decide
 from nncodec.formats.cae import Header, Reader, Tile
 from nncodec.formats.errors import NncodecError
+from nncodec.formats.stages import Settings
 from nncodec.models.bitplane import trade_off
-from nncodec.rate import EFFORTS, step_of
+from nncodec.rate import EFFORTS, Effort, step_of
 from nncodec.refinement import (
     CALM,
     FINE,
@@ -37,9 +39,11 @@ from nncodec.refinement import (
     usual_slopes,
 )
 from nncodec.variable_transform import level_of
+from nncodec.variation import Variation
 
 Run = Callable[..., Result]
 STEP = 640
+SETTINGS = Settings(STEP)
 
 
 @pytest.fixture(scope="module")
@@ -74,21 +78,21 @@ def test_slopes_are_those_of_the_squared_error(
     monkeypatch.setattr(transform, "bf16", False)
     chosen = transform.quantise(latent, STEP)
     whole = Tile(0, 0, *header.grid)
-    slopes, missed = error_slopes(transform, chosen, scene, header, whole, STEP)
+    slopes, missed = error_slopes(transform, chosen, scene, header, whole, SETTINGS)
     with monkeypatch.context() as patch:
         patch.setattr(transform, "bf16", True)
-        rough, _ = error_slopes(transform, chosen, scene, header, whole, STEP)
+        rough, _ = error_slopes(transform, chosen, scene, header, whole, SETTINGS)
     assert 0 < np.abs(rough - slopes).mean() < 0.03 * np.abs(slopes).mean()
     monkeypatch.setattr("nncodec.refinement.TILE", 1)
-    tiled, tiles_missed = error_slopes(transform, chosen, scene, header, whole, STEP)
+    tiled, tiles_missed = error_slopes(transform, chosen, scene, header, whole, SETTINGS)
     assert np.abs(tiled - slopes).max() < 1e-4 * np.abs(slopes).max()
     assert tiles_missed == pytest.approx(missed, rel=1e-3)
-    decoded = transform.rough_errors(chosen, header, whole, STEP, scene)
+    decoded = transform.rough_errors(chosen, header, whole, SETTINGS, scene)
     assert missed.sum() == pytest.approx(decoded.sum(), rel=0.02)  # less the rounding of pixels
-    assert decoded.sum() == transform.squared_error(chosen, header, STEP, scene)
+    assert decoded.sum() == transform.squared_error(chosen, header, SETTINGS, scene)
     with monkeypatch.context() as patch:
         patch.setattr(transform, "bf16", True)
-        rough_errors = transform.rough_errors(chosen, header, whole, STEP, scene)
+        rough_errors = transform.rough_errors(chosen, header, whole, SETTINGS, scene)
     assert 0 < np.abs(rough_errors - decoded).mean() < 0.1 * decoded.mean()
     assert np.corrcoef(missed.ravel(), decoded.ravel())[0, 1] > 0.999
 
@@ -97,7 +101,7 @@ def test_slopes_are_those_of_the_squared_error(
     def error(way: float) -> float:
         values = torch.from_numpy(chosen + way * direction)
         with torch.inference_mode():
-            found = transform._output(values, STEP)[: scene.shape[0], : scene.shape[1]]
+            found = transform._output(values, SETTINGS)[: scene.shape[0], : scene.shape[1]]
         return float((found.double().clamp(0, 255) - torch.tensor(scene)).square().sum())
 
     measured = (error(0.01) - error(-0.01)) / 0.02
@@ -113,7 +117,7 @@ def test_nothing_becomes_wild(
     transform, planes = codec.engine.transform, codec.engine.planes
     whole = Tile(0, 0, *header.grid)
     rounded = transform.quantise(latent, STEP)
-    first = transform.rough_errors(rounded, header, whole, STEP, scene)
+    first = transform.rough_errors(rounded, header, whole, SETTINGS, scene)
     bound = 1.1 * WILD * np.maximum(first, first.mean())  # as it is known but roughly
     calm = rise
 
@@ -127,8 +131,9 @@ def test_nothing_becomes_wild(
     monkeypatch.setattr("nncodec.refinement.LONGEST", 20.0)
 
     def found() -> tuple[NDArray[np.int16], NDArray[np.float64]]:
-        chosen = refine(transform, planes, latent, scene, header, STEP, rounds)
-        return chosen, transform.rough_errors(chosen, header, whole, STEP, scene)
+        variation = Variation(transform, rounded, scene, header, STEP)
+        chosen = refine(planes, latent, variation, rounds)
+        return chosen, transform.rough_errors(chosen, header, whole, SETTINGS, scene)
 
     chosen, after = found()
     assert (after <= bound).all()
@@ -148,7 +153,7 @@ def test_all_is_rounded_again_if_need_be(codec: Codec, scene: NDArray[np.uint8])
     chosen = rounded + np.int16(1)
     bound = np.full(chosen.shape[:2], -1, np.float32)
     whole = Tile(0, 0, *header.grid)
-    tame(transform, chosen, rounded, scene, header, whole, STEP, bound)
+    tame(transform, chosen, rounded, scene, header, whole, SETTINGS, bound)
     assert (chosen == rounded).all()
 
 
@@ -260,14 +265,17 @@ def test_more_effort_costs_less(scene: NDArray[np.uint8]) -> None:
     assert costs[2] < 0.98 * costs[0]
 
 
-def test_the_lowest_effort_is_plain_rounding(codec: Codec, scene: NDArray[np.uint8]) -> None:
+def test_the_lowest_efforts_are_plain_rounding(codec: Codec, scene: NDArray[np.uint8]) -> None:
     header, latent = latent_of(codec, scene)
     engine = codec.engine
     args = (engine.transform, engine.planes, latent, scene, header, STEP)
     rounded = engine.transform.quantise(latent, STEP)
-    assert (refine(*args, rounds=0) == rounded).all()
+    chosen, settings = decide(*args, Effort(True, 0))
+    assert (chosen == rounded).all() and settings == SETTINGS
+    chosen, settings = decide(*args, Effort(False, 0))
+    assert (chosen == rounded).all() and settings.factors
     told: list[float] = []
-    refined = refine(*args, rounds=2, progress=told.append)
+    refined, _ = decide(*args, Effort(False, 2), told.append)
     changed = refined != rounded
     assert 0.001 < changed.mean() < 0.2
     assert (np.abs(refined.astype(int) - rounded)[changed] == 1).all()

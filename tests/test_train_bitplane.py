@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Callable
@@ -18,11 +19,13 @@ from safetensors.torch import load, load_file
 from torch.nn import functional as F
 
 from nncodec import Codec, weights
+from nncodec.formats import stages
+from nncodec.formats.cae import Reader
 from nncodec.formats.errors import NncodecError, WeightsError
 from nncodec.models.bitplane import LEVELS, STEP, Bitplane
 from nncodec.models.pixel_filter import PixelFilter
 from nncodec.rate import COARSEST, FINEST
-from nncodec.train import bitplane, pixel_filter, planes
+from nncodec.train import bitplane, pixel_filter, planes, ways
 from nncodec.train.bitplane import POINTS, TransformRecipe
 from nncodec.train.evenness import FAR, USUAL, balanced, even_factors, input_sizes
 from nncodec.train.files import averaged_weights, read_state
@@ -30,6 +33,8 @@ from nncodec.train.loop import Run
 from nncodec.train.pixel_filter import FilterRecipe
 from nncodec.train.planes import PlanesRecipe, plane_shares, step_code
 from nncodec.train.start_transform import principal_start
+from nncodec.train.ways import WaysRecipe
+from nncodec.variation import worth
 
 MODEL = "bitplane_256"
 CPU = torch.device("cpu")
@@ -428,7 +433,7 @@ def test_a_filter_gains_and_all_else_stays(pictures: Path, whole: Path, tmp_path
     assert gain > 0.02  # dB
     before, after = load_file(whole), load_file(tmp_path / "weights.safetensors")
     changed = {name for name, tensor in after.items() if not tensor.equal(before[name])}
-    assert changed == {name for name in before if ".synthesis.filter." in name}
+    assert changed == {name for name in before if re.search(r"synthesis\.filter\.(?!ways)", name)}
     # What training says of PSNR holds for files.
     pixels = np.asarray(Image.open(pictures / "0.png"))
     errors = []
@@ -455,15 +460,58 @@ def test_a_filter_begins_as_nothing_and_bounds_what_it_adds() -> None:
     assert added.abs().max() > 1
 
 
+def ways_run(pictures: Path, folder: Path, start: Path, **changes: Any) -> Run:
+    settings = {"start": str(start), "steps": 6, "crop": 96, "crops": 9, "batch": 3}
+    settings |= {"val_every": 2, "warmup": 1}
+    config = ways.Config(MODEL, str(pictures), str(pictures), **(settings | changes))  # type: ignore[arg-type]
+    return Run(WaysRecipe(config, folder, CPU))
+
+
+def test_ways_go_on_exactly(pictures: Path, whole: Path, tmp_path: Path) -> None:
+    ways_run(pictures, tmp_path / "one", whole).train()
+    interrupted(lambda: ways_run(pictures, tmp_path / "two", whole), 2)
+    assert same(tmp_path / "one", tmp_path / "two")
+
+
+def test_ways_are_those_that_gain(pictures: Path, whole: Path, tmp_path: Path) -> None:
+    run = ways_run(pictures, tmp_path, whole, steps=40, val_every=20, ema=0.5)
+    principal = run.validate()
+    noise = torch.randn(run.network.even.shape)
+    for network in (run.network, run.average):  # few pictures leave the beginning nothing to learn
+        network.load_state_dict({"even": noise})
+    run.best = 0.0
+    began = run.validate()
+    assert run.train() > 1.02 * began["gain"] > 0
+    found = run.validate()
+    assert 1.1 * began["8"] < found["8"] <= found["16"] <= found["32"] <= found["gain"]
+    assert principal["8"] > found["8"]
+    before, after = load_file(whole), load_file(tmp_path / "weights.safetensors")
+    changed = {name for name, tensor in after.items() if not tensor.equal(before[name])}
+    assert changed == {"transform.synthesis.filter.ways"}
+    # Files with them are better where they are no larger than the factors make them.
+    pixels = np.asarray(Image.open(pictures / "0.png"))
+    costs = []
+    for file in (whole, tmp_path / "weights.safetensors"):
+        codec = Codec(MODEL, "cpu", weights=file)
+        data = codec.compress(pixels, quality=80)
+        settings = stages.Settings.of(Reader(io.BytesIO(data)).header)
+        error = np.square(np.asarray(codec.decompress(data)).astype(float) - pixels).sum()
+        costs.append(8 * len(data) + worth(settings.step) * error)
+    assert settings.factors and costs[1] < costs[0]
+
+
 def test_a_filter_belongs_to_the_variable_rate_model(nncodec: Command, pictures: Path) -> None:
     common = ["--data", pictures, "--val", pictures, "-o", "x", "--filter"]
     result = nncodec("train", "cae_16x8x8_zero_pad_bin", *common, status=2)
     assert "only bitplane_256 has a filter" in result.stderr
     result = nncodec("train", MODEL, *common, "--width", "8", status=2)
     assert "--width has no meaning for bitplane_256 with --filter" in result.stderr
+    common[-1] = "--ways"
+    result = nncodec("train", MODEL, *common, "--rounds", "8", status=2)
+    assert "--rounds has no meaning for bitplane_256 with --ways" in result.stderr
 
 
-def test_the_command_makes_one_file_in_three_stages(
+def test_the_command_makes_one_file_in_four_stages(
     nncodec: Command, pictures: Path, folder: Path
 ) -> None:
     common = ["--data", pictures, "--val", pictures, "--device", "cpu", "--steps", "2"]
@@ -480,8 +528,11 @@ def test_the_command_makes_one_file_in_three_stages(
     third = [*common, "--filter", "--start", "two/weights.safetensors", "-o", "three"]
     result = nncodec("train", MODEL, *third, "--crop", "96", "--crops", "2", "--rounds", "1")
     assert result.stdout.startswith("three/weights.safetensors: ")
+    fourth = [*common, "--ways", "--start", "three/weights.safetensors", "-o", "four"]
+    result = nncodec("train", MODEL, *fourth, "--crop", "96", "--crops", "2", "--batch", "2")
+    assert result.stdout.startswith("four/weights.safetensors: ")
     photo = pictures / "0.png"
-    nncodec("compress", photo, "x.cae", "--weights", "three/weights.safetensors")
-    nncodec("decompress", "x.cae", "x.png", "--weights", "three/weights.safetensors")
+    nncodec("compress", photo, "x.cae", "--weights", "four/weights.safetensors")
+    nncodec("decompress", "x.cae", "x.png", "--weights", "four/weights.safetensors")
     with Image.open("x.png") as image:
         assert image.size == (512, 512)

@@ -18,7 +18,9 @@ from nncodec.entropy.planes import PlaneModel
 from nncodec.formats.cae import Coding, Header, Reader, Tile, Writer, read_index
 from nncodec.formats.errors import Damaged, DamagedChunk, NncodecError
 from nncodec.formats.images import to_pil
+from nncodec.formats.stages import Settings
 from nncodec.models.bitplane import Block
+from nncodec.models.pixel_filter import WAYS
 from nncodec.rate import DEFAULT_QUALITY, ENOUGH, effort_of, step_of
 from nncodec.transform import to_pixels
 from nncodec.variable_encoder import STAGES, VariableEncoder
@@ -60,7 +62,7 @@ def recoded(codec: Codec, pixels: Pixels, step: int) -> bytes:
 
     header, engine = codec.header(api.to_picture(pixels)), codec.engine
     encoder = VariableEncoder(engine.transform, engine.planes, pixels, header, write, effort_of(2))
-    return encoder.file(*encoder.quantised(step, 0))
+    return encoder.file(encoder.decided(step, encoder.effort))
 
 
 def vars_of(header: Header) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def test_every_quality_works_and_larger_is_finer(codec: Codec, scene: Pixels) ->
     sizes, errors = [], []
     for quality in (0, 0.5, 10, 33.3, 50, 75, 90, 99.5, 100):
         data = codec.compress(scene, quality=quality)
-        assert header_of(data).params == (step_of(quality), 0)
+        assert header_of(data).params[:2] == (step_of(quality), 0)
         sizes.append(len(data))
         errors.append(mse(codec, data, scene))
     assert all(after >= before - 5 for before, after in pairwise(sizes))
@@ -189,8 +191,11 @@ def test_the_error_that_is_searched_is_that_of_the_file(
     pixels = np.asarray(lake)[:250, :370]
     header, transform = codec.header(api.to_picture(pixels)), codec.engine.transform
     latent = transform.quantise(transform.analyse(pixels, header), 700)
-    found = transform.squared_error(latent, header, 700, pixels) / pixels.size
-    assert found == pytest.approx(mse(codec, recoded(codec, pixels, 700), pixels), rel=1e-12)
+    data = recoded(codec, pixels, 700)
+    settings = Settings.of(header_of(data))
+    assert settings.step == 700 and settings.factors
+    found = transform.squared_error(latent, header, settings, pixels) / pixels.size
+    assert found == pytest.approx(mse(codec, data, pixels), rel=1e-12)
 
 
 # Pictures.
@@ -247,7 +252,7 @@ def test_metadata_counts_in_a_budget(codec: Codec, scene: Pixels) -> None:
 # Tiles, threads, segments.
 
 
-def whole(codec: Codec, pixels: Pixels, step: int) -> tuple[NDArray[np.float32], Pixels]:
+def whole(codec: Codec, pixels: Pixels, settings: Settings) -> tuple[NDArray[np.float32], Pixels]:
     """Latent and picture as the network gives them for all of a picture at once."""
     network = codec.engine.transform.network
     height, width = pixels.shape[:2]
@@ -255,9 +260,12 @@ def whole(codec: Codec, pixels: Pixels, step: int) -> tuple[NDArray[np.float32],
     with torch.inference_mode():
         values = torch.from_numpy(padded).permute(2, 0, 1)[None].float() - 127.5
         latent = network.analysis(values)
-        level = variable_transform.level_of(step)
+        level = variable_transform.level_of(settings.step)
         rounded = (latent * network.gains.scale(level)).round()
-        decoded = network.synthesis(rounded * network.gains.unscale(level), level)
+        factors = torch.zeros(1, WAYS)
+        factors[0, : len(settings.factors)] = torch.tensor(settings.factors)
+        values = rounded * network.gains.unscale(level)
+        decoded = network.synthesis(values, level, factors=factors)
     levels = (decoded[0].permute(1, 2, 0) + 127.5).round().clamp(0, 255)
     return latent[0].permute(1, 2, 0).numpy(), levels[:height, :width].to(torch.uint8).numpy()
 
@@ -272,8 +280,8 @@ def test_tiles_show_no_seams(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pixels = np.asarray(lake)[: size[0], : size[1]]
-    step = 700
-    latent, expected = whole(codec, pixels, step)
+    settings = Settings(700, factors=(20, -30, 0, 7))
+    latent, expected = whole(codec, pixels, settings)
     monkeypatch.setattr(codec.engine.transform, "bf16", False)  # as in whole()
     monkeypatch.setattr(variable_transform, "TILE", tile)
     monkeypatch.setattr("nncodec.variable.TILE", tile)
@@ -281,12 +289,12 @@ def test_tiles_show_no_seams(
     found = transform.analyse(pixels, header)
     assert found.shape == latent.shape == (-(-size[0] // 16), -(-size[1] // 16), 18)
     assert np.abs(found - latent).max() < 1e-4
-    middles = 2 * transform.quantise(latent, step)
-    decoded = codec.engine.pixels(middles, header, Tile(0, 0, *header.grid), step)
+    middles = 2 * transform.quantise(latent, settings.step)
+    decoded = codec.engine.pixels(middles, header, Tile(0, 0, *header.grid), settings)
     assert np.abs(decoded.astype(int) - expected).max() <= 1
     # Without its neighbours a tile would show its border: what they do is no trifle here.
     monkeypatch.setattr(type(transform.network.synthesis), "reach", 0)
-    alone = codec.engine.pixels(middles, header, Tile(0, 0, *header.grid), step)
+    alone = codec.engine.pixels(middles, header, Tile(0, 0, *header.grid), settings)
     assert np.abs(alone.astype(int) - expected).max() > 2
 
 
@@ -367,7 +375,7 @@ def test_a_picture_of_several_segments(
     monkeypatch.setattr(codec.engine.transform, "bf16", False)  # as in whole()
     data = codec.compress(wide, quality=30, effort=2)
     assert header_of(data).segments == (1, 2)
-    _, expected = whole(codec, wide, step_of(30))
+    _, expected = whole(codec, wide, Settings.of(header_of(data)))
     decoded = codec.decompress_from(Reader(io.BytesIO(data))).pixels
     # the middle of an interval is what a whole number stands for, if all its planes are known
     assert np.abs(decoded.astype(int) - expected).max() <= 1
@@ -472,7 +480,7 @@ def test_a_file_of_thirteen_stages_is_read(codec: Codec, scene: Pixels) -> None:
     header = codec.header(api.to_picture(scene))
     transform = codec.engine.transform
     latent = transform.quantise(transform.analyse(scene, header), 500)
-    expected = codec.engine.pixels(2 * latent, header, Tile(0, 0, *header.grid), 500)
+    expected = codec.engine.pixels(2 * latent, header, Tile(0, 0, *header.grid), Settings(500))
     for stages, last in ((13, 0), (1, 0)):
         ready = Header(**{**vars_of(header), "planes": stages, "params": (500, last)})
         file = io.BytesIO()
@@ -492,7 +500,7 @@ def test_the_command_line_takes_one_target(
 ) -> None:
     own = ["--weights", bitplane, "-f"]
     nncodec("compress", photo, "q.cae", "-q", "99.5", *own)
-    assert header_of(Path("q.cae").read_bytes()).params == (step_of(99.5), 0)
+    assert header_of(Path("q.cae").read_bytes()).params[:2] == (step_of(99.5), 0)
     for options, limit in (
         (["--size", "0.2K"], 200),
         (["-b", "1.5"], 225),

@@ -61,6 +61,7 @@ def by_stage(header: Header, segments: Sequence[tuple[int, int, str, int]]) -> R
         "quality": quality if 0 <= quality <= 100 else None,
         "stage_bytes": stages,
         "stages_cut": settings.last,
+        "filter_factors": list(settings.factors),
     }
 
 

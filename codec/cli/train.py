@@ -89,7 +89,7 @@ settings_options = together(
         ),
         setting("--lr-linear", RATE, "Variable rate: of the layers that carry the picture.", "X"),
         setting("--lr-proxy", RATE, "Variable rate: of the network that stands for the rate.", "X"),
-        setting("--crops", COUNT, "Context, filter: crops that are coded to learn from."),
+        setting("--crops", COUNT, "Context, filter, ways: crops that are coded to learn from."),
         setting("--rounds", click.IntRange(min=0), "Filter: rounds of refining their latents."),
         setting("--window", COUNT, "Context: latent positions along a side of a window."),
         setting("--groups", COUNT, "Context of a CAE: groups of channels, coded one by one."),
@@ -118,9 +118,15 @@ settings_options = together(
 @click.option(
     "--filter",
     "finish",
-    is_flag=True,
+    flag_value="filter",
     help="Variable rate: train the filter of decoded pixels. --start is all else, a .safetensors"
     " file or shipped.",
+)
+@click.option(
+    "--ways",
+    "finish",
+    flag_value="ways",
+    help="Variable rate: train the ways in which that filter may vary from picture to picture.",
 )
 @settings_options
 @click.option("--threads", type=COUNT, metavar="N", help="Threads on a CPU.")
@@ -135,7 +141,7 @@ def train(
     val: Path,
     output: Path,
     context: bool,
-    finish: bool,
+    finish: str | None,
     device: str,
     threads: int | None,
     no_progress: bool,
@@ -149,10 +155,11 @@ def train(
     is trained are refused.
 
     With --context, a network is trained that predicts the bits of a CAE: what --entropy context
-    codes with. The variable-rate model, bitplane_256, takes four stages: the first leaves its
+    codes with. The variable-rate model, bitplane_256, takes five stages: the first leaves its
     transform in checkpoint.pt, the second, with --quick, adds the analysis of --effort 1, the
-    third, with --context, makes all of it one weights.safetensors, and the fourth, with --filter,
-    teaches that to filter what it decodes.
+    third, with --context, makes all of it one weights.safetensors, the fourth, with --filter,
+    teaches that to filter what it decodes, and the fifth, with --ways, to do so in a way of its own
+    for each picture.
 
     \b
     Example:
@@ -166,6 +173,8 @@ def train(
           --data photos/train --val photos/val -o three
       nncodec train bitplane_256 --filter --start three/weights.safetensors \\
           --data photos/train --val photos/val -o four
+      nncodec train bitplane_256 --ways --start four/weights.safetensors \\
+          --data photos/train --val photos/val -o five
     """
     import torch
 
@@ -181,7 +190,7 @@ def train(
     given = {name: value for name, value in settings.items() if value is not None}
     for name in given.keys() - {field.name for field in dataclasses.fields(recipe.settings)}:
         option = "--" + name.replace("_", "-")
-        how = "with --filter" if finish else f"{'with' if context else 'without'} --context"
+        how = f"with --{finish}" if finish else f"{'with' if context else 'without'} --context"
         raise click.UsageError(f"{option} has no meaning for {model} {how}")
     config = recipe.settings(model, str(data), str(val), **given)
     if threads:

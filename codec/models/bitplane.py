@@ -224,10 +224,12 @@ class Synthesis(nn.Module):
     def reach(self) -> int:
         return reach_of(self.blocks, 1)  # the filter looks at pixels of one more
 
-    def forward(self, latent: Tensor, level: Tensor, halo: Halo = ALONE) -> Tensor:
-        """The pixels of the positions inside of the halo."""
-        around = least(times(FOLD, least(halo, 1)), MARGIN)
-        found: Tensor = self.filter(self.drawn(latent, level, halo), level.clamp(*LEVELS), around)
+    def forward(
+        self, latent: Tensor, level: Tensor, halo: Halo = ALONE, factors: Tensor | None = None
+    ) -> Tensor:
+        """The pixels of the positions inside of the halo, the filter varied by (n, WAYS)."""
+        drawn = self.drawn(latent, level, halo)
+        found: Tensor = self.filter(drawn, level.clamp(*LEVELS), drawn_around(halo), factors)
         return found
 
     def drawn(self, latent: Tensor, level: Tensor, halo: Halo = ALONE) -> Tensor:
@@ -236,6 +238,11 @@ class Synthesis(nn.Module):
         x = self.up.spread(within(self.first(latent, level), halo, reach), 2)
         x = through(self.blocks, x, times(2, least(halo, reach)), 1, level)
         return within(self.tail.spread(x, FOLD), times(FOLD, least(halo, 1)), MARGIN)
+
+
+def drawn_around(halo: Halo) -> Halo:
+    """The pixels that are drawn around those of the positions inside of a halo."""
+    return least(times(FOLD, least(halo, 1)), MARGIN)
 
 
 class Gains(nn.Module):

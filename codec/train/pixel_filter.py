@@ -15,11 +15,12 @@ from torch.optim import Adam, Optimizer
 from nncodec import weights as shipped
 from nncodec.api import Codec
 from nncodec.checkpoint import find_weights, parse_tensors
+from nncodec.decisions import decide
 from nncodec.entropy.digits import Latent
 from nncodec.formats.images import Picture
 from nncodec.models.bitplane import ALONE, BITPLANE, LEVELS
 from nncodec.models.pixel_filter import MARGIN, PixelFilter
-from nncodec.refinement import refine
+from nncodec.rate import Effort
 from nncodec.variable import VariableRate
 from nncodec.variable_transform import VariableTransform, level_of
 
@@ -107,7 +108,8 @@ class FilterRecipe(Recipe[Config]):
                 step = step_code(LEVELS[0] + (LEVELS[1] - LEVELS[0]) * float(unit))
                 latent = transform.analyse(picture, header)
                 for rounds in (0, self.config.rounds):
-                    chosen = refine(transform, planes, latent, picture, header, step, rounds)
+                    effort = Effort(False, rounds)
+                    chosen, _ = decide(transform, planes, latent, picture, header, step, effort)
                     found.append(unfiltered(transform, chosen, step).half())
                 level.append(level_of(step))
             both = torch.stack([torch.stack(found[k::2]) for k in (0, 1)])
