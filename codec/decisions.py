@@ -16,7 +16,8 @@ from .transform import Pixels, Progress
 from .variable_transform import VariableTransform
 from .variation import Variation
 
-FEW = 1 << 17  # pixels of a picture of which each is looked at, however little effort is made
+MANY = 12  # rounds of refining from which on each pixel tells how well a filter does ...
+FEW = 1 << 17  # ... and of a picture of so many always
 SAMPLED = 2  # else one of so many along each axis
 
 
@@ -41,7 +42,7 @@ def decide(
     chosen = transform.quantise(latent, step)
     if effort.quick:
         return Decided(chosen, Settings(step))
-    hasty = not effort.rounds and header.width * header.height > FEW
+    hasty = effort.rounds < MANY and header.width * header.height > FEW
     stride = SAMPLED if hasty else 1
     variation = Variation(transform, chosen, pixels, header, step, stride)
     if effort.rounds:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nncodec import Codec, api
+from nncodec.decisions import decide
 from nncodec.formats.cae import Header, Reader, Tile
 from nncodec.formats.errors import Damaged, NncodecError
 from nncodec.formats.stages import (
@@ -30,6 +31,7 @@ from nncodec.formats.stages import (
 )
 from nncodec.latents import decode_latents, encode_latents
 from nncodec.models.pixel_filter import WAYS, Moments, along
+from nncodec.rate import Effort
 from nncodec.variation import Variation, worth, worthwhile
 
 STEP = 560
@@ -227,6 +229,39 @@ def test_a_file_with_its_filter_is_better(
     assert found.settings != settings
     found.look(middles // 2, 0)
     assert found.settings == settings
+
+
+@pytest.mark.parametrize(
+    ("rounds", "few", "stride"), [(0, 0, 2), (4, 0, 2), (12, 0, 1), (0, 1 << 17, 1)]
+)
+def test_some_pixels_stand_for_all_where_there_are_many(
+    codec: Codec,
+    scene: NDArray[np.uint8],
+    monkeypatch: pytest.MonkeyPatch,
+    rounds: int,
+    few: int,
+    stride: int,
+) -> None:
+    monkeypatch.setattr("nncodec.decisions.FEW", few)
+    monkeypatch.setattr("nncodec.decisions.refine", lambda planes, latent, variation, *_: variation)
+    engine, header = codec.engine, codec.header(api.to_picture(scene))
+    latent = engine.transform.analyse(scene, header)
+    args = (engine.transform, engine.planes, latent, scene, header, STEP)
+    found = decide(*args, Effort(False, rounds))
+    due = Variation(
+        engine.transform, engine.transform.quantise(latent, STEP), scene, header, STEP, stride
+    )
+    assert found.settings == due.settings
+    if rounds:
+        assert found.latent.stride == stride
+    whole = Tile(0, 0, *header.grid)
+    every, some = (
+        engine.transform.moments(
+            engine.transform.quantise(latent, STEP), header, whole, STEP, scene, by
+        )
+        for by in (1, 2)
+    )
+    assert float(some.error) == pytest.approx(float(every.error), rel=0.05)
 
 
 def test_the_lowest_effort_has_none(codec: Codec, scene: NDArray[np.uint8]) -> None:
