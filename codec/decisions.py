@@ -16,7 +16,7 @@ from .transform import Pixels, Progress
 from .variable_transform import VariableTransform
 from .variation import Variation
 
-MANY = 12  # rounds of refining from which on each pixel tells how well a filter does ...
+MANY = 48  # rounds of refining from which on each pixel tells how well a filter does ...
 FEW = 1 << 17  # ... and of a picture of so many always
 SAMPLED = 2  # else one of so many along each axis
 

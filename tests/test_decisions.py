@@ -232,7 +232,7 @@ def test_a_file_with_its_filter_is_better(
 
 
 @pytest.mark.parametrize(
-    ("rounds", "few", "stride"), [(0, 0, 2), (4, 0, 2), (12, 0, 1), (0, 1 << 17, 1)]
+    ("rounds", "few", "stride"), [(0, 0, 2), (4, 0, 2), (48, 0, 1), (0, 1 << 17, 1)]
 )
 def test_some_pixels_stand_for_all_where_there_are_many(
     codec: Codec,
