@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 RESPONSES = 16  # differences of each pixel
+INPUTS = 9 * RESPONSES  # of the second layer
 WAYS = 64  # in which the filter may vary
 MARGIN = 2  # pixels around that are looked at: one for the differences, one for where they go
 STRIP = 64  # rows at once: the responses are many times as large as the pixels
@@ -76,8 +77,7 @@ class PixelFilter(nn.Module):
         Of a strip, every so many pixels along both axes stand for all.
         """
         back, scale = self._back(level), self._bounds(level).expand(-1, 3, 3).reshape(-1, 1)
-        inputs = len(scale)
-        total = Moments(*(due.new_zeros(size) for size in ((inputs, inputs), (inputs, 3), ())))
+        total = Moments(*(due.new_zeros(size) for size in ((INPUTS, INPUTS), (INPUTS, 3), ())))
         strips = zip(self._strips(seen, level), torch.split(due, STRIP, 2), strict=True)
         with torch.autocast(due.device.type, enabled=False):
             for (inside, responses), wanted in strips:

@@ -18,7 +18,7 @@ from nncodec.checkpoint import find_weights, parse_tensors
 from nncodec.formats.cae import Tile
 from nncodec.formats.images import Picture
 from nncodec.models.bitplane import BITPLANE, LEVELS
-from nncodec.models.pixel_filter import RESPONSES, WAYS, Moments, along
+from nncodec.models.pixel_filter import INPUTS, RESPONSES, WAYS, Moments, along
 from nncodec.variable import VariableRate
 
 from .data import Crops, validation_crops
@@ -29,7 +29,6 @@ from .planes import step_code
 from .processes import rank
 
 NAME = PREFIX + "ways"
-INPUTS = 9 * RESPONSES  # of the filter's second layer
 AT_ONCE = 50  # crops that are drawn together
 RIDGE = 1e-3  # of a picture's error, what one factor costs: no picture is served by chance
 FLOOR = 1e-9  # of products, relative to the largest
