@@ -10,13 +10,14 @@ import math
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nncodec.formats.cae import Header
 from nncodec.formats.stages import FACTOR_DIGITS, LARGEST_FACTOR, Settings, factor_bits
 
 from .entropy.digits import Latent
 from .models.bitplane import trade_off
-from .models.pixel_filter import Moments, along
+from .models.pixel_filter import along
 from .transform import Pixels
 from .variable_transform import VariableTransform, level_of
 
@@ -44,25 +45,27 @@ class Variation:
         self.header = header
         self.step = step
         self.stride = stride
-        self.moments = [self._moments(latent, index) for index in range(header.n_segments)]
+        self.found = [self._along(latent, index) for index in range(header.n_segments)]
         self.settings = self._settings()
 
     def look(self, latent: Latent, *segments: int) -> None:
         """Suit what has become of some segments of a latent (h, w, C)."""
         for index in segments:
-            self.moments[index] = self._moments(latent, index)
+            self.found[index] = self._along(latent, index)
         self.settings = self._settings()
 
-    def _moments(self, latent: Latent, index: int) -> Moments:
+    def _along(self, latent: Latent, index: int) -> tuple[Tensor, Tensor]:
+        """What factors do to the error of a segment."""
         tile = self.header.segment_patches(index)
-        return self.transform.moments(
+        found = self.transform.moments(
             latent, self.header, tile, self.step, self.pixels, self.stride
         )
+        return along(self.transform.network.synthesis.filter.ways, found)
 
     def _settings(self) -> Settings:
-        total = Moments(*(torch.stack(parts).sum(0) for parts in zip(*self.moments, strict=True)))
-        ways = self.transform.network.synthesis.filter.ways
-        curve, pull = (found.cpu().numpy() for found in along(ways, total))
+        curve, pull = (
+            torch.stack(parts).sum(0).cpu().numpy() for parts in zip(*self.found, strict=True)
+        )
         return Settings(self.step, factors=worthwhile(curve, pull, worth(self.step)))
 
 

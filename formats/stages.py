@@ -67,8 +67,7 @@ def write_factors(factors: Sequence[int]) -> list[int]:
     """
     number = place = 0
     for factor in factors:
-        rank = 2 * abs(factor) - (factor > 0) + 1
-        digits = rank.bit_length() - 1
+        rank, digits = _rank(factor), factor_bits(factor) // 2
         number |= (1 | (rank - (1 << digits)) << 1) << place + digits
         place += 2 * digits + 1
     return [number >> begin & DIGIT_MASK for begin in range(0, number.bit_length(), DIGITS)]
@@ -94,7 +93,12 @@ def within_bounds(factors: Sequence[int]) -> bool:
 
 def factor_bits(factor: int) -> int:
     """How many binary digits a factor takes."""
-    return 2 * (2 * abs(factor) - (factor > 0) + 1).bit_length() - 1
+    return 2 * _rank(factor).bit_length() - 1
+
+
+def _rank(factor: int) -> int:
+    """The place, from 1, of a factor in 0, 1, -1, 2, -2, ..."""
+    return 2 * abs(factor) - (factor > 0) + 1
 
 
 def first_stages(reader: Reader, stages: int | None = None, size: int | None = None) -> bytes:

@@ -1,7 +1,7 @@
 """What a run reads and writes: checkpoints, weights and its log."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,15 @@ def read_state(path: Path) -> State:
         raise WeightsError(f"{path}: not a checkpoint of a training") from None
     if not isinstance(state, dict):
         raise WeightsError(f"{path}: not a checkpoint of a training")
+    return state
+
+
+def kept(path: Path, key: str, make: Callable[[], State]) -> State:
+    """What ``make`` gives, with its key: kept at ``path`` for runs that ask with the same key."""
+    state = read_state(path) if path.exists() else {}
+    if state.get("key") != key:
+        state = {"key": key, **make()}
+        write_state(state, path)
     return state
 
 

@@ -16,10 +16,10 @@ from .data import Crops, validation_crops
 from .files import (
     CHECKPOINT_SUFFIX,
     SHIPPED,
+    State,
     averaged_weights,
     fill,
-    read_state,
-    write_state,
+    kept,
 )
 from .loop import Recipe, Settings
 from .plane_twin import PlaneTwin
@@ -79,18 +79,16 @@ class OnLatents(Recipe[L]):
         config = self.config
         wanted = (config.data, config.val, config.crop, config.crops, config.seed)
         key = f"{fingerprint.hex()} {wanted} {rank()}"
-        path = self.folder / f"latents{rank() or ''}.pt"
-        if path.exists():
-            state = read_state(path)
-            if state.get("key") == key:
-                return state["train"], state["val"]
-        source = Crops.from_folder(Path(config.data), config.crop, torch.device("cpu"))
-        counts = [min(AT_ONCE, config.crops - done) for done in range(0, config.crops, AT_ONCE)]
-        train = torch.cat([self._encode(encode, source.draw(count)) for count in counts])
-        pictures = validation_crops(Path(config.val), PICTURE, 1)[::every, 0]
-        val = self._encode(encode, pictures.float() / 255)
-        write_state({"key": key, "train": train, "val": val}, path)
-        return train, val
+
+        def made() -> State:
+            source = Crops.from_folder(Path(config.data), config.crop, torch.device("cpu"))
+            counts = [min(AT_ONCE, config.crops - done) for done in range(0, config.crops, AT_ONCE)]
+            train = torch.cat([self._encode(encode, source.draw(count)) for count in counts])
+            pictures = validation_crops(Path(config.val), PICTURE, 1)[::every, 0]
+            return {"train": train, "val": self._encode(encode, pictures.float() / 255)}
+
+        state = kept(self.folder / f"latents{rank() or ''}.pt", key, made)
+        return state["train"], state["val"]
 
     @torch.inference_mode()
     def _encode(self, encode: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from nncodec.variable import VariableRate
 from nncodec.variable_transform import VariableTransform, level_of
 
 from .data import Crops, validation_crops
-from .files import SHIPPED, fill, read_state, weights_file, write_state, write_weights
+from .files import SHIPPED, State, fill, kept, weights_file, write_weights
 from .loop import Recipe, Settings
 from .planes import step_code
 from .processes import rank
@@ -89,15 +89,14 @@ class FilterRecipe(Recipe[Config]):
         )
 
     def begin(self) -> None:
-        kept = {k.removeprefix(PREFIX): t for k, t in self.weights.items() if k.startswith(PREFIX)}
-        if kept:
-            fill(self.network, kept, self.config.start)
+        own = {k.removeprefix(PREFIX): t for k, t in self.weights.items() if k.startswith(PREFIX)}
+        if own:
+            fill(self.network, own, self.config.start)
 
     def decoded(self, codec: Codec, name: str, drawn: Callable[[], Tensor]) -> Decoded:
         """What comes of crops (n, 3, h, w), uint8; kept for when the run goes on."""
-        path = self.folder / f"{name}{rank() or ''}.pt"
-        state = read_state(path) if path.exists() else {}
-        if state.get("key") != self.key:
+
+        def made() -> State:
             assert isinstance(codec.engine, VariableRate)
             transform, planes = codec.engine.transform, codec.engine.planes
             pixels = drawn()
@@ -108,13 +107,14 @@ class FilterRecipe(Recipe[Config]):
                 step = step_code(LEVELS[0] + (LEVELS[1] - LEVELS[0]) * float(unit))
                 latent = transform.analyse(picture, header)
                 for rounds in (0, self.config.rounds):
-                    effort = Effort(False, rounds)
+                    effort = Effort(not rounds, rounds)
                     chosen, _ = decide(transform, planes, latent, picture, header, step, effort)
                     found.append(unfiltered(transform, chosen, step).half())
                 level.append(level_of(step))
             both = torch.stack([torch.stack(found[k::2]) for k in (0, 1)])
-            state = {"key": self.key, "crops": pixels, "found": both, "level": torch.cat(level)}
-            write_state(state, path)
+            return {"crops": pixels, "found": both, "level": torch.cat(level)}
+
+        state = kept(self.folder / f"{name}{rank() or ''}.pt", self.key, made)
         return Decoded(state["crops"], state["found"], state["level"])
 
     def optimizers(self) -> list[Optimizer]:

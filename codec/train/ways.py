@@ -22,7 +22,7 @@ from nncodec.models.pixel_filter import INPUTS, RESPONSES, WAYS, Moments, along
 from nncodec.variable import VariableRate
 
 from .data import Crops, validation_crops
-from .files import SHIPPED, read_state, weights_file, write_state, write_weights
+from .files import SHIPPED, State, kept, weights_file, write_weights
 from .loop import Recipe, Settings
 from .pixel_filter import PREFIX
 from .planes import step_code
@@ -72,13 +72,8 @@ class WaysRecipe(Recipe[Config]):
         self.weights = parse_tensors(data, name)
         self.network = Ways()
         wanted = (config.data, config.val, config.crop, config.crops, config.seed)
-        self.key = f"{shipped.fingerprint(data).hex()} {wanted}"
-        path = folder / f"moments{rank() or ''}.pt"
-        state = read_state(path) if path.exists() else {}
-        if state.get("key") != self.key:
-            train, val = self.made()
-            state = {"key": self.key, "train": tuple(train), "val": tuple(val)}
-            write_state(state, path)
+        key = f"{shipped.fingerprint(data).hex()} {wanted}"
+        state = kept(folder / f"moments{rank() or ''}.pt", key, self.made)
         self.train = Moments(*(part.to(device) for part in state["train"]))
         self.val = Moments(*(part.to(device) for part in state["val"]))
         # With inputs that are all as large, and tell nothing of each other, on average
@@ -86,7 +81,7 @@ class WaysRecipe(Recipe[Config]):
         mean += FLOOR * mean.diagonal().max() * torch.eye(INPUTS, device=device)
         self.root = torch.linalg.cholesky(mean).float()
 
-    def made(self) -> tuple[Moments, Moments]:
+    def made(self) -> State:
         """What is to be learned from, and what to choose by."""
         codec = Codec(BITPLANE, str(self.device), weights=weights_file(self.config.start))
         source = Crops.from_folder(Path(self.config.data), self.config.crop, torch.device("cpu"))
@@ -95,7 +90,7 @@ class WaysRecipe(Recipe[Config]):
             count = min(AT_ONCE, self.config.crops - len(train))
             train += decoded(codec, (source.draw(count) * 255).round().to(torch.uint8))
         val = decoded(codec, validation_crops(Path(self.config.val), self.config.crop, 1)[:, 0])
-        return gathered(train), gathered(val)
+        return {"train": tuple(gathered(train)), "val": tuple(gathered(val))}
 
     def begin(self) -> None:
         """Begin with the principal components of what is best for each picture alone."""
