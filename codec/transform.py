@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nncodec.formats.cae import Header, Tile
 from nncodec.formats.errors import NncodecError
 
+from .entropy.network import full_precision
 from .entropy.products import processor_has
 from .models.cae import Cae
 from .models.place import place
@@ -52,7 +53,7 @@ def exact_pixels() -> Iterator[None]:
     """Plain float32, the same from run to run, whatever the program around asks of its networks."""
     flags = torch.backends.cudnn.flags(deterministic=True, allow_tf32=False)
     cpu, cuda = (torch.autocast(kind, enabled=False) for kind in ("cpu", "cuda"))
-    with flags, cpu, cuda:
+    with full_precision(), flags, cpu, cuda:
         yield
 
 

@@ -12,8 +12,8 @@ import torch
 from carriers import BYTES, CARRIERS
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from precision import Products
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from nncodec.entropy.network import TOP, IntegerNetwork, Layer, Prepared, layers_of
 from nncodec.entropy.products import EXACT, wide
@@ -226,19 +226,6 @@ def test_inputs_come_in_any_type(
     kind: torch.dtype, wide_inputs: Tensor, wide_results: Tensor
 ) -> None:
     assert wide_network()(wide_inputs.to(kind), 1).double().equal(wide_results)
-
-
-class Products(TorchFunctionMode):
-    """Notes the precision at every matrix product done under it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.precisions: set[str] = set()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if any(name in func.__name__ for name in ("mm", "mv", "conv", "matmul", "linear")):
-            self.precisions.add(torch.get_float32_matmul_precision())
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.usefixtures("restored")

@@ -19,6 +19,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from precision import Products
 
 from nncodec import Codec, variable
 from nncodec.api import codec_for
@@ -139,6 +140,18 @@ def test_kernels_and_precision(case: Case, name: str) -> None:
     with surroundings():
         assert (latent_of(codec, data) == latent).all()
         assert differ(pixels_of(codec, data), pixels) <= most
+
+
+def test_pixels_are_computed_in_full_precision_whatever_the_program_has_set(case: Case) -> None:
+    codec, data, _, pixels = case
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with Products() as products:
+            assert differ(pixels_of(codec, data), pixels) == 0
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert products.precisions == {"highest"}
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ def keep_memory() -> None:
     """Let the GNU C library keep up to a gigabyte that was freed, for what comes next.
 
     Else it gives every large block back, and the system clears each one that a network's layers ask
-    for again: 5 to 10 % of their time. Other libraries are left alone.
+    for again: 5 to 15 % of their time. Other libraries are left alone.
     """
     for parameter in (MMAP_THRESHOLD, TRIM_THRESHOLD):
         in_c("mallopt", parameter, 1 << 30)

@@ -16,6 +16,7 @@ import click
 from nncodec.formats.errors import UnknownModel
 
 from .errors import INTERRUPTED, complain
+from .network import keep_memory
 from .options import ModelId, device_option, no_progress_option, together
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -193,6 +194,7 @@ def train(
         how = f"with --{finish}" if finish else f"{'with' if context else 'without'} --context"
         raise click.UsageError(f"{option} has no meaning for {model} {how}")
     config = recipe.settings(model, str(data), str(val), **given)
+    keep_memory()
     if threads:
         torch.set_num_threads(threads)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

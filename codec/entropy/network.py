@@ -199,6 +199,13 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
 
     Nothing is kept for gradients: there are none.
     """
+    with full_precision(), torch.autocast(device.type, enabled=False), torch.inference_mode():
+        yield
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Products of float32 in float32, not in less."""
     backends: list[Any] = [torch.backends.cuda, torch.backends.mkldnn]
     matmuls: list[Any] = [getattr(backend, "matmul", None) for backend in backends]
     matmuls = [m for m in matmuls if hasattr(m, "fp32_precision")]  # torch 2.9 and later
@@ -212,8 +219,7 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
             torch.set_float32_matmul_precision("highest")
         for matmul in matmuls:
             matmul.fp32_precision = "ieee"
-        with torch.autocast(device.type, enabled=False), torch.inference_mode():
-            yield
+        yield
     finally:
         if general:
             torch.set_float32_matmul_precision(general)

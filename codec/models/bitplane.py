@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .pixel_filter import MARGIN, PixelFilter
+from .product import product
 
 BITPLANE = "bitplane_256"  # the id of the model
 PATCH = 128  # pixels along a side of the unit that pictures are padded to
@@ -20,7 +21,6 @@ CHANNELS = 256  # of the latent
 STEP = 29.0  # quantisation step, in 8-bit levels of an orthonormal transform, at level 0
 UNIT = 32.0  # 8-bit levels that are 1 to the first layer
 BOUND = 32.0  # of what gates let through, in magnitude; in photographs it stays below 20
-FEW = 128  # rows of a product of matrices, which are filled up with zeros
 BLOCKS = 6  # of the analysis
 SYNTHESIS_BLOCKS = 4  # of the synthesis: two more gain 0.02 dB at most
 QUICK = 2  # blocks of the analysis at most, for encoders in a hurry
@@ -59,23 +59,8 @@ def placed(vectors: Tensor, side: int) -> Tensor:
     return runs.reshape(n, height * side, width * side, -1).permute(0, 3, 1, 2)
 
 
-def product(vectors: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Vectors (n, h, w, C) by a matrix (D, C), (n, h, w, D)."""
-    rows = vectors.flatten(0, 2)
-    count = len(rows)
-    if count < FEW:
-        found = F.linear(F.pad(rows, (0, 0, 0, FEW - count)), weight, bias)[:count]
-    else:
-        found = F.linear(rows, weight, bias)
-    return found.reshape(*vectors.shape[:3], -1)
-
-
 class Pointwise(nn.Conv2d):
-    """A convolution of single positions, or of squares that do not overlap, as a matrix product.
-
-    What oneDNN's convolutions do is divide long sums among threads, so that their rounding depends
-    on how many there are. Products of matrices do so where there are but a few rows for each.
-    """
+    """A convolution of single positions, or of squares that do not overlap, as a matrix product."""
 
     def forward(self, x: Tensor, side: int = 1) -> Tensor:
         """Map (n, c, H, W) to (n, D, H/side, W/side): the inputs are a square's c * side * side."""
