@@ -133,10 +133,11 @@ def test_a_variable_rate_model_is_one_curve(report: table.Report) -> None:
     assert families == {"off": ours, "any": qualities}
     *_, curve = compare.over_curves([*ours, *qualities], theirs)
     assert curve.curve == "any"
-    # From 0.1 to 1 bit per pixel only: the last point, at 1.6, is beyond.
+    # The peer's from 0.1 to 1 bit per pixel only: its last point, at 1.6, is beyond.
     assert (curve.psnr_low, curve.psnr_high) == pytest.approx(
-        (23, 20 + 3 * math.log2(20)), abs=0.02
+        (22, 31 + 3 * math.log2(1.25)), abs=0.02
     )
+    assert curve.bd_rate == pytest.approx(100 * (2 ** (-1 / 3) - 1), abs=0.1)
 
 
 def test_what_a_peer_does_not_reach_is_not_made_up(report: table.Report) -> None:

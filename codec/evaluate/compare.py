@@ -9,7 +9,7 @@ from .bdrate import Curve, bd_rate, between, quality_at, rate_at
 from .measurement import Mean, finite
 from .metrics import decibels
 
-RATES = (0.1, 1.0)  # bits per pixel, at which photographs are mostly kept
+RATES = (0.1, 1.0)  # bits per pixel of peers, at which photographs are mostly kept
 
 
 @dataclass(frozen=True)
@@ -71,18 +71,21 @@ def families(models: Sequence[Mean]) -> dict[str, list[Mean]]:
 
 
 def over_curves(models: Sequence[Mean], peers: Sequence[Mean]) -> list[OverCurve]:
-    """Compare each family's curve with each peer's, a variable-rate model's over RATES only."""
+    """Compare each family's curve with each peer's: a variable-rate model's at the peer's RATES.
+
+    So whatever is set against one peer is so over the same qualities.
+    """
     results = []
     for name, family in families(models).items():
         if len(family) < 2:
             continue
         ours = curve(family, _psnr)
-        if family[0].is_quality:
-            ours = between(ours, *RATES)
-        if len(ours) < 2:
-            continue
         for peer, means in grouped(peers, lambda mean: mean.codec).items():
             theirs = curve(means, _psnr)
+            if family[0].is_quality:
+                theirs = between(theirs, *RATES)
+            if len(theirs) < 2:
+                continue
             low = max(min(psnr for _, psnr in points) for points in (ours, theirs))
             high = min(max(psnr for _, psnr in points) for points in (ours, theirs))
             if low >= high:
