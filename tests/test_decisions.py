@@ -30,7 +30,7 @@ from nncodec.formats.stages import (
     write_factors,
 )
 from nncodec.latents import decode_latents, encode_latents
-from nncodec.models.pixel_filter import WAYS, Moments, along
+from nncodec.models.pixel_filter import WAYS, Moments, PixelFilter, along, padded
 from nncodec.rate import Effort
 from nncodec.variation import Variation, worth, worthwhile
 
@@ -53,6 +53,22 @@ def header_of(data: bytes) -> Header:
 
 
 # What factors do.
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_threads_do_not_change_what_factors_are_chosen_by(stride: int) -> None:
+    """Of a wide picture, whose sums are longer than libraries leave to one thread."""
+    torch.manual_seed(0)
+    network, level, before = PixelFilter(), torch.tensor(0.5), torch.get_num_threads()
+    due = 100 * torch.randn(1, 3, 70, 1100)
+    seen = padded(due + torch.randn_like(due), (0, 0, 0, 0))
+    found = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        with torch.inference_mode():
+            found.append(network.moments(seen, due, level, stride))
+    torch.set_num_threads(before)
+    assert all(one.seen.equal(found[0].seen) and one.pull.equal(found[0].pull) for one in found)
 
 
 def test_moments_tell_what_factors_do_to_the_error(codec: Codec, scene: NDArray[np.uint8]) -> None:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from nncodec import Codec
 from nncodec.models import product as products
+from nncodec.models.pixel_filter import INPUTS, RUN
 from nncodec.models.product import FEW, onednn_is_right, product
 
 Operands = tuple[Tensor, Tensor, Tensor]
@@ -65,6 +66,17 @@ def test_slopes_are_computed_of_what_they_are_asked_of() -> None:
     x, weight, bias = drawn(200)
     product(x.requires_grad_(), weight, bias).sum().backward()
     assert x.grad is not None and weight.grad is None and bias.grad is None
+
+
+def test_long_sums_are_the_same_for_any_threads() -> None:
+    """Those of a filter's moments, which are as long as they may be."""
+    x, weight, _ = drawn(INPUTS, RUN, INPUTS + 3)
+    before, found = torch.get_num_threads(), []
+    for count in (1, 2, 3, 4, 8):
+        torch.set_num_threads(count)
+        found.append(product(x, weight, None))
+    torch.set_num_threads(before)
+    assert all(one.equal(found[0]) for one in found)
 
 
 @pytest.mark.parametrize("rows", [5, 130, 1000])

@@ -23,7 +23,7 @@ UNIT = 32.0  # 8-bit levels that are 1 to the first layer
 BOUND = 32.0  # of what gates let through, in magnitude; in photographs it stays below 20
 BLOCKS = 6  # of the analysis
 SYNTHESIS_BLOCKS = 4  # of the synthesis: two more gain 0.02 dB at most
-QUICK = 2  # blocks of the analysis at most, for encoders in a hurry
+QUICK = 3  # blocks of the analysis at most, for encoders in a hurry
 LEVELS = (-0.7, 2.0)  # that the weights are trained for; beyond, only the step goes on
 TRADE = 0.03  # bits per pixel that one 8-bit level squared of error weighs, at level 0
 

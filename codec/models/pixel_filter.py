@@ -15,11 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .product import product
+
 RESPONSES = 16  # differences of each pixel
 INPUTS = 9 * RESPONSES  # of the second layer
 WAYS = 64  # in which the filter may vary
 MARGIN = 2  # pixels around that are looked at: one for the differences, one for where they go
 STRIP = 64  # rows at once: the responses are many times as large as the pixels
+RUN = 1 << 13  # pixels whose products are summed at once: more would be shared among threads
 SMALL, LARGE = 0.4, 3.0  # logarithms of the 8-bit levels where responses are clipped, at first
 
 Margins = tuple[int, int, int, int]
@@ -85,8 +88,11 @@ class PixelFilter(nn.Module):
                 rest = (missed - F.conv2d(responses, back, stride=stride)).reshape(3, -1)
                 columns = F.unfold(responses, 3, stride=stride)[0] * scale
                 weight = wanted[0, 0].numel() / rest.shape[1]
-                total.seen.addmm_(columns, columns.T, alpha=weight)
-                total.pull.addmm_(columns, rest.T, alpha=weight)
+                both = torch.cat([columns, rest])
+                for some in torch.split(both, RUN, 1):
+                    found = product(some[None, None, :INPUTS], some, None)[0, 0]
+                    total.seen.add_(found[:, :INPUTS], alpha=weight)
+                    total.pull.add_(found[:, INPUTS:], alpha=weight)
                 total.error.add_(rest.square().sum(), alpha=weight)
         return total
 
