@@ -1,6 +1,7 @@
 """Products of vectors with a layer's matrix, by oneDNN and without."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,11 +92,35 @@ def test_threads_and_rows_around_do_not_matter(rows: int) -> None:
     assert product(x[:, :, : rows // 2], weight, bias).equal(found[0][:, :, : rows // 2])
 
 
-def test_rows_may_lie_apart() -> None:
-    x, weight, bias = drawn(300)
-    apart = torch.cat([x, x + 1], 3)[..., :48]
-    assert not apart.is_contiguous()
-    assert product(apart, weight, bias).equal(product(x, weight, bias))
+@pytest.mark.skipif(not onednn_is_right(), reason="no such products here")
+@pytest.mark.parametrize("apart", [0, 1, 2])
+def test_rows_may_lie_apart(monkeypatch: pytest.MonkeyPatch, apart: int) -> None:
+    """oneDNN is not asked for what it would take a thousand times as long for."""
+    x, weight, _ = drawn(300)
+    due = product(x, weight, None)
+    if apart != 1:
+        x = torch.cat([x, x + 1], 3)[..., :48]
+    if apart != 0:
+        weight = torch.cat([weight, weight], 1)[:, :48]
+    asked: list[Tensor] = []
+
+    class Spied:
+        def _linear_pointwise(self, *given: Any) -> Tensor:
+            asked.extend(given[:2])
+            return ask(*given)
+
+    ask = torch.ops.mkldnn._linear_pointwise
+    monkeypatch.setattr(torch.ops, "mkldnn", Spied())
+    assert product(x, weight, None).equal(due)
+    assert len(asked) == 2 and all(one.is_contiguous() for one in asked)
+
+
+def test_slopes_may_lie_apart_or_be_one_for_all() -> None:
+    x, weight, bias = torn(*drawn(300))
+    found = product(x, weight, bias)
+    found[..., :5].sum().backward()
+    assert weight.grad is not None
+    assert torch.allclose(weight.grad[:5], x.detach().sum((0, 1, 2)).expand(5, -1), atol=1e-3)
 
 
 def test_autocast_chooses_the_arithmetic() -> None:
