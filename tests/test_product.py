@@ -128,6 +128,11 @@ def test_autocast_chooses_the_arithmetic() -> None:
         assert product(*drawn(200)).dtype == torch.bfloat16
 
 
+def test_others_than_float32_are_torchs_own() -> None:
+    operands = [x.double() for x in drawn(200)]
+    assert product(*operands).equal(F.linear(*operands))
+
+
 def test_a_program_that_does_without_onednn_does_here(monkeypatch: pytest.MonkeyPatch) -> None:
     def unwanted(*_: object) -> Tensor:
         raise AssertionError

@@ -23,8 +23,8 @@ def product(vectors: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     count = len(rows)
     if count < FEW:
         rows = F.pad(rows, (0, 0, 0, FEW - count))
-    direct = rows.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    if direct and wanted() and onednn_is_right():
+    single = rows.device.type == "cpu" and rows.dtype == torch.float32
+    if single and not torch.is_autocast_enabled("cpu") and wanted() and onednn_is_right():
         found: Tensor = Direct.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
     else:
         found = F.linear(rows, weight, bias)
