@@ -9,8 +9,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from numpy.typing import NDArray
 from PIL import Image
 
 from nncodec import weights
@@ -38,6 +40,12 @@ def data() -> Path:
 def lake() -> Image.Image:
     """A photograph of 384x256 pixels."""
     return Image.open(DATA / "lake.png").convert("RGB")
+
+
+@pytest.fixture(scope="session")
+def scene(lake: Image.Image) -> NDArray[np.uint8]:
+    """A part of it, (170, 300, 3), that ends within positions on both sides."""
+    return np.asarray(lake)[60:230, 40:340]
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
 
 from nncodec import Codec, api
 from nncodec.decisions import decide
@@ -41,11 +40,6 @@ FACTORS = (20, -30, 0, 7)
 @pytest.fixture(scope="module")
 def codec(bitplane: Path) -> Codec:
     return Codec(weights=bitplane, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def scene(lake: Image.Image) -> NDArray[np.uint8]:
-    return np.asarray(lake)[60:230, 40:340]
 
 
 def header_of(data: bytes) -> Header:

@@ -51,11 +51,6 @@ def codec(bitplane: Path) -> Codec:
     return Codec(weights=bitplane, device="cpu")
 
 
-@pytest.fixture(scope="module")
-def scene(lake: Image.Image) -> NDArray[np.uint8]:
-    return np.asarray(lake)[60:230, 40:340]
-
-
 def latent_of(codec: Codec, pixels: NDArray[np.uint8]) -> tuple[Header, Any]:
     header = codec.header(api.to_picture(pixels))
     return header, codec.engine.transform.analyse(pixels, header)

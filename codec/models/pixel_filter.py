@@ -88,9 +88,9 @@ class PixelFilter(nn.Module):
                 rest = (missed - F.conv2d(responses, back, stride=stride)).reshape(3, -1)
                 columns = F.unfold(responses, 3, stride=stride)[0] * scale
                 weight = wanted[0, 0].numel() / rest.shape[1]
-                both = torch.cat([columns, rest])
-                for some in torch.split(both, RUN, 1):
-                    found = product(some[None, None, :INPUTS], some, None)[0, 0]
+                runs = (torch.split(part, RUN, 1) for part in (columns, rest))
+                for both in map(torch.cat, zip(*runs, strict=True)):
+                    found = product(both[None, None, :INPUTS], both, None)[0, 0]
                     total.seen.add_(found[:, :INPUTS], alpha=weight)
                     total.pull.add_(found[:, INPUTS:], alpha=weight)
                 total.error.add_(rest.square().sum(), alpha=weight)

@@ -23,8 +23,7 @@ def product(vectors: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     count = len(rows)
     if count < FEW:
         rows = F.pad(rows, (0, 0, 0, FEW - count))
-    single = rows.device.type == "cpu" and rows.dtype == torch.float32
-    if single and not torch.is_autocast_enabled("cpu") and wanted() and onednn_is_right():
+    if is_for_onednn(rows):
         found: Tensor = Direct.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
     else:
         found = F.linear(rows, weight, bias)
@@ -63,10 +62,12 @@ def plain(x: Tensor) -> Tensor:
     return x if x.is_contiguous() or x.T.is_contiguous() else x.contiguous()
 
 
-def wanted() -> bool:
-    """Whether the program around, which may switch oneDNN off, has left it on."""
+def is_for_onednn(rows: Tensor) -> bool:
+    """Whether such products are oneDNN's here, which the program around may have switched off."""
     library: Any = torch.backends.mkldnn
-    return bool(library.enabled)
+    single = rows.device.type == "cpu" and rows.dtype == torch.float32
+    plainly = single and not torch.is_autocast_enabled("cpu")
+    return plainly and bool(library.enabled) and onednn_is_right()
 
 
 @cache

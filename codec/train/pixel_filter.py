@@ -4,7 +4,7 @@ It is trained last and alone, on pictures that were just rounded and on refined 
 refining leaves more for it to do, and no refining is part of the other stages.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,12 @@ from nncodec.api import Codec
 from nncodec.checkpoint import find_weights, parse_tensors
 from nncodec.decisions import decide
 from nncodec.entropy.digits import Latent
+from nncodec.formats.cae import Header
 from nncodec.formats.images import Picture
 from nncodec.models.bitplane import ALONE, BITPLANE, LEVELS
 from nncodec.models.pixel_filter import MARGIN, PixelFilter
 from nncodec.rate import Effort
+from nncodec.transform import Pixels
 from nncodec.variable import VariableRate
 from nncodec.variable_transform import VariableTransform, level_of
 
@@ -81,7 +83,7 @@ class FilterRecipe(Recipe[Config]):
 
         def drawn() -> Tensor:
             source = Crops.from_folder(Path(config.data), config.crop, torch.device("cpu"))
-            return (source.draw(config.crops) * 255).round().to(torch.uint8)
+            return in_bytes(source.draw(config.crops))
 
         self.train = self.decoded(codec, "train", drawn)
         self.val = self.decoded(
@@ -101,10 +103,7 @@ class FilterRecipe(Recipe[Config]):
             transform, planes = codec.engine.transform, codec.engine.planes
             pixels = drawn()
             found, level = [], []
-            for crop, unit in zip(pixels, torch.rand(len(pixels)), strict=True):
-                picture = crop.permute(1, 2, 0).contiguous().numpy()
-                header = codec.header(Picture(picture))
-                step = step_code(LEVELS[0] + (LEVELS[1] - LEVELS[0]) * float(unit))
+            for picture, header, step in pictures(codec, pixels):
                 latent = transform.analyse(picture, header)
                 for rounds in (0, self.config.rounds):
                     effort = Effort(not rounds, rounds)
@@ -147,6 +146,19 @@ class FilterRecipe(Recipe[Config]):
     def export(self, average: PixelFilter, path: Path) -> None:
         found = {PREFIX + name: tensor.half() for name, tensor in average.state_dict().items()}
         write_weights({**self.weights, **found}, path, {"model": self.config.model})
+
+
+def in_bytes(crops: Tensor) -> Tensor:
+    """Crops in [0, 1] as uint8, which files are made of."""
+    return (crops * 255).round().to(torch.uint8)
+
+
+def pictures(codec: Codec, crops: Tensor) -> Iterator[tuple[Pixels, Header, int]]:
+    """Crops (n, 3, h, w), uint8, as pictures (h, w, 3), each with a header and a step by chance."""
+    for crop, unit in zip(crops, torch.rand(len(crops)), strict=True):
+        pixels = crop.permute(1, 2, 0).contiguous().numpy()
+        step = step_code(LEVELS[0] + (LEVELS[1] - LEVELS[0]) * float(unit))
+        yield pixels, codec.header(Picture(pixels)), step
 
 
 def unfiltered(transform: VariableTransform, latent: Latent, step: int) -> Tensor:

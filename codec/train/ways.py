@@ -16,16 +16,14 @@ from nncodec import weights as shipped
 from nncodec.api import Codec
 from nncodec.checkpoint import find_weights, parse_tensors
 from nncodec.formats.cae import Tile
-from nncodec.formats.images import Picture
-from nncodec.models.bitplane import BITPLANE, LEVELS
+from nncodec.models.bitplane import BITPLANE
 from nncodec.models.pixel_filter import INPUTS, RESPONSES, WAYS, Moments, along
 from nncodec.variable import VariableRate
 
 from .data import Crops, validation_crops
 from .files import SHIPPED, State, kept, weights_file, write_weights
 from .loop import Recipe, Settings
-from .pixel_filter import PREFIX
-from .planes import step_code
+from .pixel_filter import PREFIX, in_bytes, pictures
 from .processes import rank
 
 NAME = PREFIX + "ways"
@@ -88,7 +86,7 @@ class WaysRecipe(Recipe[Config]):
         train: list[Moments] = []
         while len(train) < self.config.crops:
             count = min(AT_ONCE, self.config.crops - len(train))
-            train += decoded(codec, (source.draw(count) * 255).round().to(torch.uint8))
+            train += decoded(codec, in_bytes(source.draw(count)))
         val = decoded(codec, validation_crops(Path(self.config.val), self.config.crop, 1)[:, 0])
         return {"train": tuple(gathered(train)), "val": tuple(gathered(val))}
 
@@ -144,10 +142,7 @@ def decoded(codec: Codec, crops: Tensor) -> list[Moments]:
     """
     assert isinstance(codec.engine, VariableRate)
     transform, found = codec.engine.transform, []
-    for crop, unit in zip(crops, torch.rand(len(crops)), strict=True):
-        pixels = crop.permute(1, 2, 0).contiguous().numpy()
-        header = codec.header(Picture(pixels))
-        step = step_code(LEVELS[0] + (LEVELS[1] - LEVELS[0]) * float(unit))
+    for pixels, header, step in pictures(codec, crops):
         latent = transform.quantise(transform.analyse(pixels, header), step)
         whole = Tile(0, 0, *header.grid)
         moments = transform.moments(latent, header, whole, step, pixels)
